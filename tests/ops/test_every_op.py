@@ -1,0 +1,141 @@
+"""What must hold for every operation of the registry, tested on its samples."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_effnet as tg
+from tinygrad_effnet.op import registry
+from tinygrad_effnet.testing import Sample, gradcheck, gradgradcheck, samples
+
+NAMES = sorted(registry)
+FAST = [name for name in tg.available_backends() if name != "loops"]
+TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # means of nothing, in empty samples
+
+every_op = pytest.mark.parametrize("name", NAMES)
+every_fast_backend = pytest.mark.parametrize("backend", FAST)
+
+
+@functools.cache
+def samples_of_op(name: str) -> list[Sample]:
+    return samples(name, np.random.default_rng(zlib.crc32(name.encode())))
+
+
+def as_tuple(result: tg.Tensor | tuple[tg.Tensor, ...]) -> tuple[tg.Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def upstream(outputs: Sequence[tg.Tensor]) -> list[tg.Tensor]:
+    rng = np.random.default_rng(5)
+    return [tg.Tensor(rng.standard_normal(y.shape), dtype=y.dtype) for y in outputs]
+
+
+def values_and_gradients(
+    backend: str, sample: Sample, arrays: Sequence[np.ndarray], needed: Sequence[bool] | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+    with tg.use_backend(backend):
+        x = [tg.from_numpy(a) for a in arrays]
+        for tensor, need in zip(x, needed or [True] * len(x), strict=True):
+            tensor.requires_grad = need
+        outputs = as_tuple(sample(*x))
+        wanted = [tensor for tensor in x if tensor.requires_grad]
+        found = iter(tg.grad(outputs, wanted, upstream(outputs)))
+        gradients = [next(found).numpy() if tensor.requires_grad else None for tensor in x]
+        return [y.numpy() for y in outputs], gradients
+
+
+@every_op
+@every_fast_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_and_gradients_are_those_of_loops(name: str, backend: str, dtype: str) -> None:
+    for sample in samples_of_op(name):
+        arrays = [a.astype(dtype) for a in sample.arrays]
+        values, gradients = values_and_gradients(backend, sample, arrays)
+        expected_values, expected_gradients = values_and_gradients("loops", sample, arrays)
+        for got, expected in zip(values, expected_values, strict=True):
+            assert got.dtype == (np.float64 if name == "cast" else dtype), sample.label
+            assert got.shape == expected.shape, sample.label
+            np.testing.assert_allclose(got, expected, **TOLERANCE[dtype], err_msg=sample.label)
+        for x, got, expected in zip(arrays, gradients, expected_gradients, strict=True):
+            assert (got.shape, got.dtype) == (x.shape, x.dtype), sample.label
+            np.testing.assert_allclose(got, expected, **TOLERANCE[dtype], err_msg=sample.label)
+
+
+@every_op
+@every_fast_backend
+def test_first_and_second_gradients_are_what_differences_say(name: str, backend: str, leaves: Callable) -> None:
+    with tg.use_backend(backend):
+        for sample in samples_of_op(name):
+            assert gradcheck(sample, leaves(*sample.arrays)), sample.label
+            assert gradgradcheck(sample, leaves(*sample.arrays), fast_mode=backend != "numpy"), sample.label
+
+
+@every_op
+def test_a_rule_that_is_off_by_a_thousandth_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch, leaves: Callable
+) -> None:
+    rule = registry[name].backward
+
+    def wrong(self: tg.Op, *gradients: tg.Tensor) -> tuple[tg.Tensor | None, ...]:
+        found = rule(self, *gradients)
+        return tuple(dx if dx is None else dx * 1.001 for dx in (found if isinstance(found, tuple) else (found,)))
+
+    monkeypatch.setattr(registry[name], "backward", wrong)
+    assert not all(gradcheck(s, leaves(*s.arrays), raise_exception=False) for s in samples_of_op(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if len(samples_of_op(name)[0].arrays) > 1])
+def test_a_gradient_is_the_same_whether_or_not_others_are_asked_for(name: str) -> None:
+    for sample in samples_of_op(name):
+        _, together = values_and_gradients("numpy", sample, sample.arrays)
+        for i in range(len(sample.arrays)):
+            needed = [j == i for j in range(len(sample.arrays))]
+            _, alone = values_and_gradients("numpy", sample, sample.arrays, needed)
+            np.testing.assert_array_equal(alone[i], together[i], err_msg=f"{sample.label}, input {i}")
+
+
+@every_op
+@every_fast_backend
+def test_memory_layout_does_not_matter(
+    name: str, backend: str, layouts: st.SearchStrategy[Callable[[np.ndarray], np.ndarray]]
+) -> None:
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        sample = data.draw(st.sampled_from(samples_of_op(name)), label="sample")
+        arrays = [data.draw(layouts)(a) for a in sample.arrays]
+        values, gradients = values_and_gradients(backend, sample, arrays)
+        expected_values, expected_gradients = values_and_gradients(backend, sample, sample.arrays)
+        for got, expected in zip([*values, *gradients], [*expected_values, *expected_gradients], strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+    check()
+
+
+@every_op
+def test_inputs_are_left_alone(name: str) -> None:
+    for sample in samples_of_op(name):
+        arrays = [a.copy() for a in sample.arrays]
+        for array in arrays:
+            array.flags.writeable = False
+        for backend in tg.available_backends():
+            values_and_gradients(backend, sample, arrays)
+        for array, before in zip(arrays, sample.arrays, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
+@every_op
+def test_nothing_is_recorded_where_nothing_is_asked_for(name: str) -> None:
+    sample = samples_of_op(name)[0]
+    assert all(y.node is None for y in as_tuple(sample(*[tg.from_numpy(a) for a in sample.arrays])))
+    with tg.no_grad():
+        leaves = [tg.from_numpy(a).requires_grad_() for a in sample.arrays]
+        assert all(y.node is None for y in as_tuple(sample(*leaves)))

@@ -1,0 +1,222 @@
+"""The contract of a backend: an array module and a table of kernels, the same names and shapes everywhere.
+
+A kernel takes arrays and returns new arrays; it knows no Tensor, no tape and no gradient rule. Whatever *computes*
+a number is a kernel, so that each backend can say how; whatever only *moves* numbers (reshape, transpose, slicing,
+concatenation) is done with the array module ``xp`` by the operation itself.
+
+Shapes are always logical. Images are (N, C, H, W): batch, channels, height, width. A fast backend may keep them
+channel-major in memory, (C, N, H, W) seen through a transpose: a 1x1 convolution is then a single matrix product and a
+channel's statistics a single contiguous sum. No kernel may rely on its caller having done so.
+
+Symbols used in the shape comments: ``O`` output channels, ``G`` groups, ``kh kw`` kernel size, ``Ho Wo`` output size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+Array = Any  # numpy.ndarray or cupy.ndarray; the two share an interface but no base class
+Axes = int | tuple[int, ...] | None
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+class Window(NamedTuple):
+    """How a kernel slides over a plane: everything that convolution and pooling share.
+
+    ``padding`` is ``((top, bottom), (left, right))`` in pixels: TensorFlow's asymmetric "same" is no special case.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """Size (Ho, Wo) that the window leaves of a plane; zero or less where it does not fit."""
+        sizes = []
+        for size, k, s, (before, after), d in zip(
+            (height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True
+        ):
+            sizes.append((size + before + after - d * (k - 1) - 1) // s + 1)
+        return sizes[0], sizes[1]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """True for a 1x1 window that visits every pixel: a convolution with it is a plain matrix product."""
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == ((0, 0), (0, 0))
+
+
+class Backend(ABC):
+    """Array module ``xp`` plus kernels. Floating results have the dtype of the floating inputs.
+
+    Elementwise kernels broadcast as NumPy does. ``axis`` is an int, a tuple of ints or None (all axes).
+    """
+
+    name: str
+    xp: ModuleType
+
+    # -- elementwise, two operands (broadcast) -------------------------------------------------------------------
+    @abstractmethod
+    def add(self, a: Array, b: Array) -> Array: ...
+    @abstractmethod
+    def subtract(self, a: Array, b: Array) -> Array: ...
+    @abstractmethod
+    def multiply(self, a: Array, b: Array) -> Array: ...
+    @abstractmethod
+    def divide(self, a: Array, b: Array) -> Array: ...
+    @abstractmethod
+    def power(self, a: Array, b: Array) -> Array: ...
+    @abstractmethod
+    def maximum(self, a: Array, b: Array) -> Array:
+        """The larger of the two; NaN where either is NaN."""
+
+    @abstractmethod
+    def minimum(self, a: Array, b: Array) -> Array:
+        """The smaller of the two; NaN where either is NaN."""
+
+    @abstractmethod
+    def where(self, condition: Array, a: Array, b: Array) -> Array:
+        """``a`` where the boolean ``condition`` holds, ``b`` elsewhere."""
+
+    # -- elementwise, one operand --------------------------------------------------------------------------------
+    @abstractmethod
+    def negative(self, x: Array) -> Array: ...
+    @abstractmethod
+    def absolute(self, x: Array) -> Array: ...
+    @abstractmethod
+    def sign(self, x: Array) -> Array: ...
+    @abstractmethod
+    def exp(self, x: Array) -> Array: ...
+    @abstractmethod
+    def log(self, x: Array) -> Array: ...
+    @abstractmethod
+    def log1p(self, x: Array) -> Array:
+        """log(1 + x), exact for small x."""
+
+    @abstractmethod
+    def sqrt(self, x: Array) -> Array: ...
+    @abstractmethod
+    def sin(self, x: Array) -> Array: ...
+    @abstractmethod
+    def cos(self, x: Array) -> Array: ...
+    @abstractmethod
+    def tanh(self, x: Array) -> Array: ...
+    @abstractmethod
+    def erf(self, x: Array) -> Array:
+        """Error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x."""
+
+    @abstractmethod
+    def clip(self, x: Array, low: float, high: float) -> Array:
+        """min(max(x, low), high); the bounds may be infinite."""
+
+    @abstractmethod
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + exp(-x)), without overflow for any x."""
+
+    @abstractmethod
+    def silu(self, x: Array) -> Array:
+        """x * sigmoid(x)."""
+
+    @abstractmethod
+    def silu_grad(self, x: Array, dy: Array) -> Array:
+        """dy * s * (1 + x * (1 - s)), s = sigmoid(x): the gradient of `silu`; x and dy have the same shape."""
+
+    # -- reductions ----------------------------------------------------------------------------------------------
+    @abstractmethod
+    def sum(self, x: Array, axis: Axes, keepdims: bool) -> Array: ...
+    @abstractmethod
+    def max(self, x: Array, axis: Axes, keepdims: bool) -> Array: ...
+    @abstractmethod
+    def argmax(self, x: Array, axis: int | None, keepdims: bool) -> Array:
+        """Index (int64) of the first largest entry; with ``axis=None`` into the flattened array."""
+
+    @abstractmethod
+    def logsumexp(self, x: Array, axis: Axes, keepdims: bool) -> Array:
+        """log of the sum of exp(x), shifted by the maximum so that it cannot overflow."""
+
+    @abstractmethod
+    def softmax(self, x: Array, axis: int) -> Array: ...
+    @abstractmethod
+    def log_softmax(self, x: Array, axis: int) -> Array: ...
+
+    # -- products ------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a: (..., n, k), b: (..., k, m) -> (..., n, m); leading axes broadcast. Both have at least two axes."""
+
+    @abstractmethod
+    def conv2d(self, x: Array, w: Array, window: Window, groups: int) -> Array:
+        """Cross-correlation. x: N C H W, w: O C/G kh kw -> N O Ho Wo."""
+
+    @abstractmethod
+    def conv2d_input_grad(self, dy: Array, w: Array, window: Window, groups: int, size: Pair) -> Array:
+        """dy: N O Ho Wo, w: O C/G kh kw -> N C H W with (H, W) = ``size``."""
+
+    @abstractmethod
+    def conv2d_weight_grad(self, x: Array, dy: Array, window: Window, groups: int) -> Array:
+        """x: N C H W, dy: N O Ho Wo -> O C/G kh kw."""
+
+    @abstractmethod
+    def depthwise_conv2d(self, x: Array, w: Array, window: Window) -> Array:
+        """Each channel with its own filter. x: N C H W, w: C 1 kh kw -> N C Ho Wo."""
+
+    @abstractmethod
+    def depthwise_conv2d_input_grad(self, dy: Array, w: Array, window: Window, size: Pair) -> Array:
+        """dy: N C Ho Wo, w: C 1 kh kw -> N C H W with (H, W) = ``size``."""
+
+    @abstractmethod
+    def depthwise_conv2d_weight_grad(self, x: Array, dy: Array, window: Window) -> Array:
+        """x: N C H W, dy: N C Ho Wo -> C 1 kh kw."""
+
+    # -- pooling -------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
+        """x: N C H W -> (largest, index), both N C Ho Wo.
+
+        ``index`` (int64) is the place ``h * W + w`` of the first largest entry in its plane; padding never wins, NaN
+        always does.
+        """
+
+    @abstractmethod
+    def gather_planes(self, x: Array, index: Array) -> Array:
+        """x: N C H W, index: N C Ho Wo of places ``h * W + w`` -> N C Ho Wo."""
+
+    @abstractmethod
+    def scatter_planes(self, dy: Array, index: Array, size: Pair) -> Array:
+        """The transpose of `gather_planes`: adds dy (N C Ho Wo) into a zero plane N C H W at ``index``."""
+
+    @abstractmethod
+    def avg_pool2d(self, x: Array, window: Window, count_include_pad: bool) -> Array:
+        """x: N C H W -> N C Ho Wo. Without ``count_include_pad`` the divisor counts real pixels only."""
+
+    @abstractmethod
+    def avg_pool2d_grad(self, dy: Array, window: Window, count_include_pad: bool, size: Pair) -> Array:
+        """The transpose of `avg_pool2d`: dy: N C Ho Wo -> N C H W with (H, W) = ``size``."""
+
+    # -- normalisation -------------------------------------------------------------------------------------------
+    @abstractmethod
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        """x: N C ..., gamma, beta: C -> (y, mean, var): y like x, the batch's mean and biased variance, C each."""
+
+    @abstractmethod
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, dy: Array, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """x, dy: N C ..., the rest C -> (dx, dgamma, dbeta), with mean and var taken as functions of x."""
+
+    @abstractmethod
+    def scale_shift(self, x: Array, scale: Array, shift: Array) -> Array:
+        """x: N C ..., scale, shift: C -> x * scale + shift, channel by channel."""
+
+    # -- indexing and random numbers -----------------------------------------------------------------------------
+    @abstractmethod
+    def scatter_add(self, dy: Array, index: Any, shape: Sequence[int]) -> Array:
+        """Zeros of ``shape`` with ``dy`` added at ``[index]``; an entry indexed twice receives both."""
+
+    @abstractmethod
+    def uniform(self, generator: Any, shape: Sequence[int], dtype: Any) -> Array:
+        """Numbers in [0, 1) from ``generator`` (`numpy.random.Generator`), in this backend's memory."""

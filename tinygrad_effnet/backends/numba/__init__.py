@@ -1,0 +1,129 @@
+"""The ``numba`` backend: compiled, parallel kernels for training on a CPU.
+
+It inherits from ``numpy`` whatever it does not override, and hands back to it what no kernel is compiled for: other
+dtypes than float32 and float64, operands of different dtypes, empty arrays.
+"""
+
+from __future__ import annotations
+
+from ..base import Array, Axes, Pair, Window
+from ..vectorized import NumPy
+from . import cache, jit, threads
+from .layout import real
+from .threads import get_num_threads, set_num_threads, threading_layer
+
+with cache.caching_in(cache.kernel_cache()):
+    from . import activation, convolution, depthwise, elementwise, normalization, pooling
+
+__all__ = ["Numba", "get_num_threads", "set_num_threads", "threading_layer"]
+
+
+class Numba(NumPy):
+    """Parallel kernels for convolution, pooling, batch normalisation and activations; images stay channel-major.
+
+    Each kernel is compiled at its first use for a dtype, kept on disk, and gives the same numbers for any number of
+    threads. Making the backend starts the threads.
+    """
+
+    name = "numba"
+
+    def __init__(self) -> None:
+        threads.start()
+        jit.announce_compilation()
+
+    # -- elementwise and sums ------------------------------------------------------------------------------------
+    def add(self, a: Array, b: Array) -> Array:
+        if elementwise.alike(a, b):
+            return elementwise.combine(elementwise.add_kernel, a, b)
+        return super().add(a, b)
+
+    def multiply(self, a: Array, b: Array) -> Array:
+        if elementwise.alike(a, b):
+            return elementwise.combine(elementwise.multiply_kernel, a, b)
+        if elementwise.gates(a, b):
+            return elementwise.multiply_planes(a, b)
+        if elementwise.gates(b, a):
+            return elementwise.multiply_planes(b, a)
+        return super().multiply(a, b)
+
+    def sum(self, x: Array, axis: Axes, keepdims: bool) -> Array:
+        if elementwise.sums_images(x, axis):
+            return elementwise.sum_images(x, axis, keepdims)
+        return super().sum(x, axis, keepdims)
+
+    def sigmoid(self, x: Array) -> Array:
+        return activation.apply(activation.sigmoid_kernel, x) if real(x) else super().sigmoid(x)
+
+    def silu(self, x: Array) -> Array:
+        return activation.apply(activation.silu_kernel, x) if real(x) else super().silu(x)
+
+    def silu_grad(self, x: Array, dy: Array) -> Array:
+        return activation.silu_grad(x, dy) if real(x, dy) else super().silu_grad(x, dy)
+
+    # -- convolution: the parent's matrix products, between compiled columns -------------------------------------
+    def _columns(self, x: Array, window: Window, groups: int) -> Array:
+        if window.is_pointwise or not x.size or not real(x):
+            return super()._columns(x, window, groups)
+        columns = convolution.columns(x, window)
+        return columns.reshape(groups, -1, columns[0, 0].size)
+
+    def _fold(self, columns: Array, n: int, channels: int, window: Window, size: Pair) -> Array:
+        if window.is_pointwise or not columns.size or not real(columns):
+            return super()._fold(columns, n, channels, window, size)
+        taps = window.kernel[0] * window.kernel[1]
+        return convolution.fold(columns.reshape(channels, taps, n, *window.output_size(*size)), window, size)
+
+    def depthwise_conv2d(self, x: Array, w: Array, window: Window) -> Array:
+        if not x.size or not real(x, w):
+            return super().depthwise_conv2d(x, w, window)
+        return depthwise.depthwise_conv2d(x, w, window)
+
+    def depthwise_conv2d_input_grad(self, dy: Array, w: Array, window: Window, size: Pair) -> Array:
+        if not dy.size or 0 in size or not real(dy, w):
+            return super().depthwise_conv2d_input_grad(dy, w, window, size)
+        return depthwise.depthwise_conv2d_input_grad(dy, w, window, size)
+
+    def depthwise_conv2d_weight_grad(self, x: Array, dy: Array, window: Window) -> Array:
+        if not x.size or not dy.size or not real(x, dy):
+            return super().depthwise_conv2d_weight_grad(x, dy, window)
+        return depthwise.depthwise_conv2d_weight_grad(x, dy, window)
+
+    # -- pooling -------------------------------------------------------------------------------------------------
+    def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
+        return pooling.max_pool2d(x, window) if x.size and real(x) else super().max_pool2d(x, window)
+
+    def gather_planes(self, x: Array, index: Array) -> Array:
+        return pooling.gather_planes(x, index) if index.size and real(x) else super().gather_planes(x, index)
+
+    def scatter_planes(self, dy: Array, index: Array, size: Pair) -> Array:
+        return (
+            pooling.scatter_planes(dy, index, size) if dy.size and real(dy) else super().scatter_planes(dy, index, size)
+        )
+
+    def avg_pool2d(self, x: Array, window: Window, count_include_pad: bool) -> Array:
+        if not x.size or not real(x):
+            return super().avg_pool2d(x, window, count_include_pad)
+        return pooling.avg_pool2d(x, window, count_include_pad)
+
+    def avg_pool2d_grad(self, dy: Array, window: Window, count_include_pad: bool, size: Pair) -> Array:
+        if not dy.size or not real(dy):
+            return super().avg_pool2d_grad(dy, window, count_include_pad, size)
+        return pooling.avg_pool2d_grad(dy, window, count_include_pad, size)
+
+    # -- normalisation -------------------------------------------------------------------------------------------
+    def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+        if not x.size or not real(x, gamma, beta):
+            return super().batch_norm(x, gamma, beta, eps)
+        return normalization.batch_norm(x, gamma, beta, eps)
+
+    def batch_norm_grad(
+        self, x: Array, gamma: Array, dy: Array, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        if not x.size or not real(x, gamma, dy, mean, var):
+            return super().batch_norm_grad(x, gamma, dy, mean, var, eps)
+        return normalization.batch_norm_grad(x, gamma, dy, mean, var, eps)
+
+    def scale_shift(self, x: Array, scale: Array, shift: Array) -> Array:
+        if not x.size or not real(x, scale, shift):
+            return super().scale_shift(x, scale, shift)
+        return normalization.scale_shift(x, scale, shift)

@@ -1,0 +1,53 @@
+"""Images in, batches out: data sets, transforms and the loader. NumPy and Pillow only; no Tensor anywhere."""
+
+from .datasets import Dataset, DataSplit, MemoryCache, Subset, open_data, read_picture, stratified_split
+from .folder import DatasetError, ImageFolder
+from .images import ImageReadError, probe_image, read_image
+from .loader import Batch, DataLoader, DataLoadingError
+from .synthetic import SyntheticCars, contact_sheet
+from .transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    Normalize,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    eval_transform,
+    train_transform,
+)
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Batch",
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "DataLoader",
+    "DataLoadingError",
+    "DataSplit",
+    "Dataset",
+    "DatasetError",
+    "ImageFolder",
+    "ImageReadError",
+    "MemoryCache",
+    "Normalize",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "Resize",
+    "Subset",
+    "SyntheticCars",
+    "contact_sheet",
+    "eval_transform",
+    "open_data",
+    "probe_image",
+    "read_image",
+    "read_picture",
+    "stratified_split",
+    "train_transform",
+]

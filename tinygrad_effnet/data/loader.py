@@ -1,0 +1,196 @@
+"""Batches: the right pictures in the right order, augmented, made ahead of time by threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .datasets import Dataset
+from .transforms import Transform
+
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+# Sub-streams of one seed: the order of an epoch, and the augmentation of one picture in it.
+_ORDER, _AUGMENT = 0, 1
+
+
+class DataLoadingError(RuntimeError):
+    """A picture could not be made ready; the message names it, and the cause is chained."""
+
+
+class DataLoader:
+    """Batches of pictures and labels.
+
+    Order and augmentation depend on (seed, epoch, position in the data set) alone: the number of workers changes
+    nothing, and an epoch can be taken up again at any batch.
+
+    Parameters
+    ----------
+    dataset
+        Pictures and labels; wrap it in :class:`~tinygrad_effnet.data.MemoryCache` to decode each picture once.
+    batch_size
+        Pictures in a batch.
+    transform
+        Maps (picture, generator) to (3, H, W) float32; all results of a batch must have one shape.
+    shuffle
+        A new order for every epoch; otherwise the order of the data set.
+    seed
+        Of order and augmentation.
+    workers
+        Threads that make batches ahead; 0 makes them when asked.
+    drop_last
+        Leave out a last batch that is not full.
+    prefetch
+        Batches made ahead; default two for each worker.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or no batch would remain.
+
+    Examples
+    --------
+    >>> for epoch in range(10):
+    ...     for images, labels in loader.epoch(epoch):
+    ...         train_step(images, labels)
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        transform: Transform,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 0,
+        drop_last: bool = False,
+        prefetch: int | None = None,
+    ) -> None:
+        ahead = max(1, 2 * workers) if prefetch is None else prefetch
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("seed", seed, 0),
+            ("workers", workers, 0),
+            ("prefetch", ahead, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name}: got {value}, expected at least {least}")
+        if not len(dataset):
+            raise ValueError("dataset: it has no pictures; expected at least one")
+        if drop_last and len(dataset) < batch_size:
+            raise ValueError(
+                f"batch_size: {batch_size} is more than the {len(dataset)} pictures, so drop_last leaves no batch; "
+                "make batches smaller or pass drop_last=False"
+            )
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.transform = transform
+        self.shuffle = shuffle
+        self.seed = seed
+        self.workers = workers
+        self.drop_last = drop_last
+        self.prefetch = ahead
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (1 if rest and not self.drop_last else 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that ``iter(loader)`` gives."""
+        self._epoch = _at_least_zero("epoch", epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(self._epoch)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Positions in the data set, in the order in which ``epoch`` visits them."""
+        _at_least_zero("epoch", epoch)
+        if not self.shuffle:
+            return np.arange(len(self.dataset), dtype=np.int64)
+        return self._rng(epoch, _ORDER).permutation(len(self.dataset)).astype(np.int64)
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch, from ``start_batch`` on.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch, from 0.
+        start_batch
+            First batch to give, from 0 to ``len(loader)``; for resuming in the middle.
+
+        Returns
+        -------
+        iterator of (images, labels)
+            float32 (N, 3, H, W), C-contiguous, and int64 (N,).
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of its range.
+        DataLoadingError
+            While iterating, if a picture cannot be read or transformed.
+        """
+        if not 0 <= start_batch <= len(self):
+            raise ValueError(f"start_batch: got {start_batch}, expected 0 to {len(self)} (the batches of an epoch)")
+        order = self.order(epoch)
+        parts = [order[k * self.batch_size : (k + 1) * self.batch_size] for k in range(start_batch, len(self))]
+        return self._ahead(epoch, parts) if self.workers else self._in_line(epoch, parts)
+
+    def _in_line(self, epoch: int, parts: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        for part in parts:
+            yield self._make(epoch, part, None)
+
+    def _ahead(self, epoch: int, parts: list[NDArray[np.int64]]) -> Iterator[Batch]:
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="data-loader")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(self._make, epoch, part, stop))
+                if len(waiting) > self.prefetch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # Reached as well when the consumer breaks off: nothing may go on in the background.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, epoch: int, part: NDArray[np.int64], stop: threading.Event | None) -> Batch:
+        ready: list[NDArray[np.float32]] = []
+        labels = np.empty(len(part), dtype=np.int64)
+        for row, index in enumerate(part.tolist()):
+            if stop is not None and stop.is_set():
+                raise DataLoadingError("stopped: the consumer has left the loop")
+            try:
+                picture, labels[row] = self.dataset[index]
+                ready.append(self.transform(picture, self._rng(epoch, _AUGMENT, index)))
+                if ready[-1].shape != ready[0].shape:
+                    raise ValueError(
+                        f"the transform gave shape {ready[-1].shape}, but {ready[0].shape} for the first of the "
+                        "batch; end it with a crop to one size"
+                    )
+            except Exception as error:
+                raise DataLoadingError(f"{self._name(index)}: {error}") from error
+        return np.stack(ready).astype(np.float32, copy=False), labels
+
+    def _name(self, index: int) -> str:
+        source = getattr(self.dataset, "source", None)
+        return f"picture {index}" if source is None else f"picture {index}, {source(index)}"
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+
+
+def _at_least_zero(name: str, value: int) -> int:
+    if value < 0:
+        raise ValueError(f"{name}: got {value}, expected at least 0")
+    return value

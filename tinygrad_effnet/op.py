@@ -1,0 +1,275 @@
+"""Op: what a differentiable operation is, and everything that all of them need once.
+
+An operation is a class with two methods. ``forward`` takes arrays and the backend's kernels and returns an array.
+``backward`` takes the gradient of that result and returns a gradient for each input; it is given tensors and is itself
+written with operations, so that it can be recorded and differentiated in turn. An *instance* is one use of the
+operation: calling it computes the result and, if anything asks for a gradient, makes the instance a node of the tape.
+
+An operation states its formula and rule as text, its shapes as a contract that is checked on every call, the number of
+floating-point operations it costs, and where its derivative does not exist. What it does not do is broadcast back,
+convert
+types, add up gradients or look after memory: this file and ``tape.py`` do, for all.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import CodeType
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from . import tape
+from .backends import Array, Backend, backend_of
+from .contract import Contract
+from .tensor import Tensor, functions, wrap
+
+Shape = tuple[int, ...]
+F = TypeVar("F", bound=Callable[..., Any])
+O = TypeVar("O", bound="type[Op]")  # noqa: E741
+
+registry: dict[str, type[Op]] = {}
+
+
+def register(op: O) -> O:
+    """Class decorator: enter an operation in the registry under its name (``SiLUGrad`` becomes ``silu_grad``)."""
+    words = re.sub(
+        r"(?<=[a-z0-9])(?=[A-Z])",
+        "_",
+        op.__name__.replace("SiLU", "Silu").replace("ReLU", "Relu").replace("GELU", "Gelu"),
+    )
+    op.name = words.lower()
+    op.contract = Contract(op.shapes)
+    registry[op.name] = op
+    return op
+
+
+def function(f: F) -> F:
+    """Decorator of the functions that users call: makes them reachable from `Tensor`'s operators and methods."""
+    functions[f.__name__] = f
+    return f
+
+
+_watchers: list[Callable[[Op, Sequence[Array], Sequence[Array]], None]] = []
+
+
+@contextmanager
+def watch(watcher: Callable[[Op, Sequence[Array], Sequence[Array]], None]) -> Iterator[None]:
+    """Inside the block, call ``watcher(op, inputs, outputs)`` after every operation, in whatever thread it runs."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+class Op(tape.Node):
+    """One use of an operation; a subclass says of which. Arguments that are not differentiated go to ``__init__``."""
+
+    formula: ClassVar[str]  # y in terms of the inputs
+    rule: ClassVar[str]  # gradient of each input, written with a bar: x̄ in terms of ȳ
+    shapes: ClassVar[str]  # the contract, e.g. "a: ... n k, b: ... k m -> ... n m"
+    kinks: ClassVar[str] = "none"  # where there is no derivative, and what is taken instead
+    integers: ClassVar[bool] = False  # does it make sense for integers?
+    contract: ClassVar[Contract]
+
+    _saved: tuple[Array, ...] = ()
+    _sources: tuple[int | None, ...] = ()
+    _line: tuple[CodeType, int] | None = None
+
+    # -- what a subclass writes -----------------------------------------------------------------------------------
+    def forward(self, kernels: Backend, *arrays: Array) -> Any:
+        """The result, an array or a tuple of arrays, from the inputs' arrays."""
+        raise TypeError(f"{type(self).__name__} does not say how it is computed: define forward(kernels, ...)")
+
+    def backward(self, *gradients: Tensor) -> Tensor | tuple[Tensor | None, ...] | None:
+        """A gradient for each input, or None where there is none, from the gradients of the outputs."""
+        raise TypeError(f"{type(self).__name__} has no derivative")
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        """Floating-point operations of forward; one for each entry of the result unless a subclass knows better."""
+        return sum(math.prod(shape) for shape in outputs)
+
+    def hint(self, inputs: Sequence[Shape]) -> str:
+        """What the user may have meant by shapes that break the contract."""
+        return ""
+
+    # -- what a subclass uses --------------------------------------------------------------------------------------
+    def save(self, *arrays: Array) -> None:
+        """Keep these arrays (inputs, outputs or others) for backward. Nothing else is kept."""
+        self._saved = arrays
+
+    def saved(self) -> tuple[Tensor, ...]:
+        """What was saved, as tensors; while the walk is recorded they are linked to what they were computed from."""
+        if not tape.is_grad_enabled():
+            return tuple([wrap(array) for array in self._saved])
+        return tuple([self._linked(array, source) for array, source in zip(self._saved, self._sources, strict=True)])
+
+    def _linked(self, array: Array, source: int | None) -> Tensor:
+        if source is None:
+            return wrap(array)
+        edge = self.edges[source] if source >= 0 else (self, ~source)
+        return wrap(array) if edge is None else wrap(array, *edge)
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes held for the backward pass."""
+        return sum(array.nbytes for array in self._saved)
+
+    # -- one use ---------------------------------------------------------------------------------------------------
+    def __call__(self, *operands: Any) -> Any:
+        tensors = self._prepare(operands)
+        arrays = [tensor.array for tensor in tensors]
+        if len(set(map(id, arrays))) < len(arrays):  # x * x.detach(): what is saved must be told apart, see _source
+            arrays = [array.view() for array in arrays]
+        self.contract.check(self, arrays)
+        result = self.forward(backend_of(arrays), *arrays)
+        outputs = result if type(result) is tuple else (result,)
+        node = None
+        if tape.is_grad_enabled() and any([tensor.node is not None for tensor in tensors]):
+            node = self
+            self._record(tensors, arrays, outputs)
+        outputs = tuple([y if type(y) is np.ndarray else _as_array(y) for y in outputs])
+        for watcher in _watchers:
+            watcher(self, arrays, outputs)
+        made = tuple([wrap(y, node, i) for i, y in enumerate(outputs)])
+        return made if type(result) is tuple else made[0]
+
+    def _prepare(self, operands: Sequence[Any]) -> list[Tensor]:
+        """The operands as tensors of one dtype: numbers take that of the tensors, of two floats the wider wins."""
+        tensors = [x for x in operands if isinstance(x, Tensor)]
+        dtypes = {tensor.array.dtype for tensor in tensors}
+        if len(tensors) == len(operands) and len(dtypes) == 1 and (self.integers or next(iter(dtypes)).kind == "f"):
+            return tensors
+        return _unify(self, operands)
+
+    def _record(self, tensors: Sequence[Tensor], arrays: Sequence[Array], outputs: Sequence[Array]) -> None:
+        if self.outputs:
+            raise RuntimeError(
+                f"this {type(self).__name__} was used before; an operation is made anew for each use, like "
+                f"{type(self).__name__}()(x)"
+            )
+        self.number = tape.next_number()
+        self.edges = tuple([None if t.node is None else (t.node, t.index) for t in tensors])
+        self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
+        self.needed = tuple([edge is not None for edge in self.edges])
+        if self._saved:
+            self._sources = tuple([_source(array, arrays, outputs) for array in self._saved])
+            self._saved = tuple([_as_array(array) for array in self._saved])
+        self._line = _users_line()
+
+    # -- as a node of the tape -------------------------------------------------------------------------------------
+    def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
+        """Run the rule; give each gradient its input's shape and dtype (the one place where broadcasting is undone)."""
+        try:
+            dys = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
+            dxs = self.backward(*dys)
+            dxs = dxs if isinstance(dxs, tuple) else (dxs,)
+            return [
+                dx if dx is None or edge is None else _fit(dx, *edge[0].outputs[edge[1]])
+                for dx, edge in zip(dxs, self.edges, strict=True)
+            ]
+        except Exception as error:
+            error.add_note(f"in the backward pass of {self.name}, which was made at {self.where()}")
+            raise
+
+    def _zeros(self, index: int) -> Tensor:
+        shape, dtype = self.outputs[index]
+        return wrap(np.zeros(shape, dtype))
+
+    def release(self) -> None:
+        super().release()
+        self._saved = ()
+
+    def where(self) -> str:
+        if self._line is None:
+            return super().where()
+        code, instruction = self._line
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
+        return f"{code.co_filename}:{next(lines, code.co_firstlineno)}"
+
+
+def differentiate(
+    f: Callable[..., Any], inputs: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The backward rule of something defined by ``f``, a composition of operations: build it, and walk back over it.
+
+    Use it inside an operation's ``backward``; like any rule, what it returns is recorded exactly if the walk is.
+    """
+    recorded = tape.is_grad_enabled()
+    with tape.enable_grad():
+        # aliases, for one input may itself depend on another, and the rule asks for the partial derivatives
+        starts = [x.reshape(x.shape) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        return tape.grad(f(*starts), starts, gradients, create_graph=recorded, allow_unused=True)
+
+
+def _fit(gradient: Tensor, shape: Shape, dtype: Any) -> Tensor:
+    if gradient.array.shape != shape:
+        gradient = gradient.sum_to(shape)
+    return gradient if gradient.array.dtype == dtype else gradient.to(dtype)
+
+
+def _source(array: Array, inputs: Sequence[Array], outputs: Sequence[Array]) -> int | None:
+    """Which input (0, 1, ...) or output (-1, -2, ...) an array is."""
+    for i, x in enumerate(inputs):
+        if x is array:
+            return i
+    for i, y in enumerate(outputs):
+        if y is array:
+            return ~i
+    return None
+
+
+def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
+    for i, x in enumerate(operands):
+        if not isinstance(x, (Tensor, int, float, np.ndarray, np.generic, list, tuple)):
+            raise TypeError(
+                f"{op.name}: {op.contract.name_of(i)} is a {type(x).__name__}; expected a Tensor, an array or a number"
+            )
+    tensors = [x if isinstance(x, (Tensor, int, float)) else Tensor(x) for x in operands]
+    dtype = common_dtype([x.dtype if isinstance(x, Tensor) else type(x) for x in tensors])
+    if dtype.kind not in "fc" and not op.integers:
+        name = next(op.contract.name_of(i) for i, x in enumerate(tensors) if isinstance(x, Tensor))
+        raise TypeError(
+            f"{op.name}: {name} holds {dtype} numbers, and {op.name} needs floating-point ones; convert it with "
+            f"{name}.float()" + (" (and divide images of 0..255 by 255)" if dtype == np.uint8 else "")
+        )
+    made = [x if isinstance(x, Tensor) else wrap(np.asarray(x, dtype)) for x in tensors]
+    return [x if x.dtype == dtype else x.to(dtype) for x in made]
+
+
+def common_dtype(dtypes: Sequence[Any]) -> np.dtype:
+    """The dtype of a result: the widest float among the tensors; Python numbers never widen, floats beat integers."""
+    arrays = [d for d in dtypes if isinstance(d, np.dtype)]
+    floats = [d for d in arrays if d.kind in "fc"]
+    if floats:
+        return np.result_type(*floats)
+    numbers = [d for d in dtypes if not isinstance(d, np.dtype)]
+    if any([issubclass(d, float) for d in numbers]):
+        return np.dtype(np.float32)
+    if int in numbers and all([d == np.bool_ for d in arrays]):
+        return np.dtype(np.int64)
+    return np.result_type(*arrays) if arrays else np.dtype(np.bool_)
+
+
+def _as_array(value: Any) -> Array:
+    # NumPy turns results of shape () into scalars, which have no memory to add gradients into
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+_package = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def _users_line() -> tuple[CodeType, int] | None:
+    """Code and instruction of the innermost caller outside this package; the line is worked out only if asked for."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.startswith(_package):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti

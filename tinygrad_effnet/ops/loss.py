@@ -1,0 +1,150 @@
+"""Losses, composed of other operations. ``reduction`` is "mean", "sum" or "none", as in PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..op import function
+from ..tensor import Tensor, wrap
+from .activation import log_softmax, softplus
+from .reduction import mean, sum
+
+
+def _reduce(name: str, loss: Tensor, reduction: str, divisor: Any = None) -> Tensor:
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return sum(loss)
+    if reduction == "mean":
+        return mean(loss) if divisor is None else sum(loss) / divisor
+    raise ValueError(f"{name}(reduction): {reduction!r}; expected 'mean', 'sum' or 'none'")
+
+
+def _same_shape(name: str, x: Tensor, target: Any) -> Tensor:
+    target = target if isinstance(target, Tensor) else Tensor(target)
+    if x.shape != target.shape:
+        raise ValueError(f"{name}: input has shape {x.shape} and target {target.shape}; they must agree")
+    return target
+
+
+@function
+def cross_entropy(
+    logits: Tensor,
+    target: Any,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+) -> Tensor:
+    """Cross-entropy between softmax(logits) and the labels, by way of log-softmax, so that nothing overflows.
+
+    Parameters
+    ----------
+    logits : Tensor (N, K)
+        Scores of K classes, not probabilities.
+    target : integers (N,) in 0..K-1, or probabilities (N, K)
+    weight : (K,), optional
+        How much each class counts. "mean" then divides by the weights of the targets, as PyTorch does.
+    label_smoothing : float
+        This much of each target is spread evenly over all K classes (Szegedy et al. 2016, section 7).
+    ignore_index : int
+        Samples with this label count for nothing.
+
+    Returns
+    -------
+    Tensor () or, with ``reduction="none"``, (N,)
+
+    Raises
+    ------
+    ValueError
+        A shape, a label or an option does not fit.
+    TypeError
+        The labels are not whole numbers.
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"cross_entropy(logits): expected (N, K), samples by classes, got shape {logits.shape}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy(label_smoothing): {label_smoothing}; expected a number between 0 and 1")
+    classes = logits.shape[1]
+    weights = np.ones(classes, logits.dtype) if weight is None else _plain(weight).astype(logits.dtype)
+    if weights.shape != (classes,):
+        raise ValueError(f"cross_entropy(weight): shape {weights.shape}; expected ({classes},), one weight a class")
+    labels = _plain(target)
+    if labels.dtype.kind == "f" and labels.shape == logits.shape:
+        hard, counted = labels, np.asarray(len(labels))
+    else:
+        hard = _one_hot(labels, logits.shape, ignore_index, logits.dtype)
+        counted = hard @ weights
+    spread = hard.sum(axis=1, keepdims=True) * (label_smoothing / classes)  # nothing for an ignored sample
+    goal = ((1 - label_smoothing) * hard + spread) * weights
+    loss = -sum(log_softmax(logits, 1) * wrap(goal.astype(logits.dtype)), 1)
+    return _reduce("cross_entropy", loss, reduction, float(counted.sum()))
+
+
+def _plain(values: Any) -> np.ndarray:
+    return values.array if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _one_hot(labels: np.ndarray, shape: tuple[int, ...], ignore_index: int, dtype: Any) -> np.ndarray:
+    """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored."""
+    n, classes = shape
+    if labels.shape != (n,):
+        raise ValueError(
+            f"cross_entropy(target): shape {labels.shape} does not fit logits {shape}; expected ({n},) class numbers, "
+            f"or {shape} probabilities (floating-point)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy(target): class numbers must be integers, got {labels.dtype}")
+    ignored = labels == ignore_index
+    wrong = ~ignored & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        hint = " Are the labels counted from 1? Subtract 1." if labels.min() >= 1 and labels.max() == classes else ""
+        raise ValueError(
+            f"cross_entropy(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
+            f"logits {shape}.{hint}"
+        )
+    hot = np.zeros(shape, dtype)
+    hot[np.flatnonzero(~ignored), labels[~ignored]] = 1
+    return hot
+
+
+@function
+def mse_loss(x: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """Squared difference of two tensors of one shape; ValueError where the shapes differ."""
+    difference = x - _same_shape("mse_loss", x, target)
+    return _reduce("mse_loss", difference * difference, reduction)
+
+
+@function
+def binary_cross_entropy_with_logits(
+    logits: Tensor, target: Any, weight: Any = None, pos_weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """Cross-entropy of sigmoid(logits) and targets between 0 and 1, as softplus, so that nothing overflows.
+
+    ``weight`` multiplies each entry's loss and ``pos_weight`` what comes from the targets' share; both broadcast.
+    ValueError where shapes differ or a target is outside 0..1.
+    """
+    goal = _same_shape("binary_cross_entropy_with_logits", logits, target)
+    if goal.array.size and (goal.array.min() < 0 or goal.array.max() > 1):
+        raise ValueError("binary_cross_entropy_with_logits(target): entries must lie between 0 and 1")
+    # -t log σ(x) - (1 - t) log(1 - σ(x)), with log σ(x) = -softplus(-x) and log(1 - σ(x)) = -softplus(x)
+    positive = goal * softplus(-logits)
+    if pos_weight is not None:
+        positive = positive * pos_weight
+    loss = positive + (1.0 - goal) * softplus(logits)
+    if weight is not None:
+        loss = loss * weight
+    return _reduce("binary_cross_entropy_with_logits", loss, reduction)
+
+
+@function
+def nll_loss(log_probabilities: Tensor, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """Negative log-likelihood: minus the entry of ``log_probabilities`` (N, K) at each sample's class (N,)."""
+    labels = _plain(target)
+    hot = _one_hot(labels, log_probabilities.shape, -100, log_probabilities.dtype)
+    goal = hot if weight is None else hot * _plain(weight).astype(hot.dtype)
+    loss = -sum(log_probabilities * wrap(goal), 1)
+    return _reduce("nll_loss", loss, reduction, float(goal.sum()))

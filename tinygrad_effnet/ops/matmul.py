@@ -1,0 +1,86 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..backends import Array, Backend
+from ..op import Op, Shape, function, register
+from ..tensor import Tensor
+from .shape import permute, reshape
+
+
+@register
+class MatMul(Op):
+    """Matrix product; leading axes are batches and broadcast."""
+
+    formula = "y_ij = Σₖ a_ik · b_kj"
+    rule = "ā = ȳ · bᵀ,  b̄ = aᵀ · ȳ"
+    shapes = "a: ... n k, b: ... k m -> ... n m"
+
+    def forward(self, kernels: Backend, a: Array, b: Array) -> Array:
+        self.save(a, b)
+        return kernels.matmul(a, b)
+
+    def backward(self, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved()
+        return (
+            MatMul()(dy, _transposed(b)) if self.needed[0] else None,
+            MatMul()(_transposed(a), dy) if self.needed[1] else None,
+        )
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 2 * math.prod(outputs[0]) * inputs[0][-1]
+
+    def hint(self, inputs: Sequence[Shape]) -> str:
+        a, b = inputs
+        return "Did you mean b transposed? Its last axis would fit." if len(b) > 1 and a[-1:] == b[-1:] else ""
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+@function
+def matmul(a: Any, b: Any) -> Tensor:
+    """Matrix product of a (..., n, k) and b (..., k, m); a vector (k,) counts as a row (left) or column (right).
+
+    Raises
+    ------
+    ValueError
+        The inner sizes differ, or an operand is a single number.
+    """
+    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    if not a.ndim or not b.ndim:
+        raise ValueError(
+            f"matmul: shapes {a.shape} and {b.shape}; both need at least one axis, use * for a single number"
+        )
+    y = MatMul()(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
+    shape = y.shape
+    if a.ndim == 1:
+        shape = (*shape[:-2], shape[-1])
+    if b.ndim == 1:
+        shape = shape[:-1]
+    return y if shape == y.shape else reshape(y, shape)
+
+
+@function
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight.T + bias. x: (..., inputs), weight: (outputs, inputs), bias: (outputs,) -> (..., outputs).
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x has shape {x.shape} and weight {weight.shape}; the last axis of x must be weight.shape[1], "
+            "since weight is (outputs, inputs)"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one number an output")
+    y = matmul(x, weight.T)
+    return y if bias is None else y + bias

@@ -1,0 +1,111 @@
+"""Keeping gradients within bounds, between ``backward()`` and ``step()``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ..backends import Array, backend_of
+from ..tensor import Tensor
+from .arrays import blocks
+from .optimizer import is_real
+
+
+def clip_grad_norm_(
+    params: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> float:
+    """Scale all gradients by one factor so that their norm, taken as of one long vector, is at most ``max_norm``.
+
+    As ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, "On the difficulty of training recurrent neural
+    networks", Algorithm 1). Sums are taken in float64, so large float32 gradients do not overflow.
+
+    Parameters
+    ----------
+    params : Tensor or iterable of Tensor
+        Those without a gradient are skipped.
+    max_norm : float
+        At least 0; infinity measures without clipping.
+    norm_type : float
+        p of the p-norm, above 0; infinity for the largest absolute entry.
+    error_if_nonfinite : bool
+        Raise rather than scale where the norm is infinite or NaN.
+
+    Returns
+    -------
+    float
+        The norm before clipping; 0 without gradients.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what it should be.
+    RuntimeError
+        The norm is not finite, and ``error_if_nonfinite``. The gradients are as they were.
+    """
+    if not is_real(max_norm) or not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_(max_norm): expected a number of at least 0, got {max_norm!r}")
+    if not is_real(norm_type) or not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_(norm_type): expected a number above 0, or infinity, got {norm_type!r}")
+    gradients = _gradients(params, "clip_grad_norm_")
+    total = _norm(
+        [_norm([_block_norm(piece, norm_type) for (piece,) in blocks(g)], norm_type) for g in gradients], norm_type
+    )
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(
+            f"clip_grad_norm_: the norm of the gradients is {total}; look for the first infinite or NaN value in the "
+            "forward pass, or lower the learning rate"
+        )
+    factor = max_norm / (total + 1e-6)  # as PyTorch has it
+    if not factor >= 1:  # also when it is NaN: what is broken shall be seen
+        for g in gradients:
+            g *= factor
+    return total
+
+
+def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Move every entry of every gradient into [-clip_value, clip_value], as ``torch.nn.utils.clip_grad_value_``.
+
+    Parameters
+    ----------
+    params : Tensor or iterable of Tensor
+        Those without a gradient are skipped.
+    clip_value : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what it should be.
+    """
+    if not is_real(clip_value) or not clip_value >= 0:
+        raise ValueError(f"clip_grad_value_(clip_value): expected a number of at least 0, got {clip_value!r}")
+    for g in _gradients(params, "clip_grad_value_"):
+        backend_of([g]).xp.clip(g, -clip_value, clip_value, out=g)
+
+
+def _gradients(params: Tensor | Iterable[Tensor], caller: str) -> list[Array]:
+    tensors = [params] if isinstance(params, Tensor) else list(params)
+    for i, p in enumerate(tensors):
+        if not isinstance(p, Tensor):
+            raise TypeError(
+                f"{caller}(params): params[{i}] is a {type(p).__name__}; expected a Tensor, as parameters() gives them"
+            )
+    return [p.grad.array for p in tensors if p.grad is not None]
+
+
+def _block_norm(piece: Array, p: float) -> float:
+    xp = backend_of([piece]).xp
+    size = xp.abs(piece).astype("float64")
+    if p == math.inf:
+        return float(size.max()) if size.size else 0.0
+    return float((size * size).sum() ** 0.5 if p == 2 else (size**p).sum() ** (1 / p))
+
+
+def _norm(norms: list[float], p: float) -> float:
+    """The norm of a vector from the norms of its parts."""
+    if any(math.isnan(norm) for norm in norms):
+        return math.nan
+    largest = max(norms, default=0.0)
+    if largest in (0.0, math.inf) or p == math.inf:
+        return largest
+    return float(largest * sum((norm / largest) ** p for norm in norms) ** (1 / p))

@@ -1,0 +1,35 @@
+"""Training: fit a model, measure it, keep and show what came of it, stop and resume."""
+
+from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint, save_weights
+from .config import MODELS, OPTIMIZERS, ConfigError, TrainConfig
+from .history import EpochRecord, History, HistoryError
+from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
+from .run import Result, resume, train
+from .trainer import DivergedError, Tally, Trainer
+
+__all__ = [
+    "MODELS",
+    "OPTIMIZERS",
+    "CheckpointError",
+    "ConfigError",
+    "ConfusionMatrix",
+    "DivergedError",
+    "EpochRecord",
+    "History",
+    "HistoryError",
+    "Result",
+    "RunningMean",
+    "Tally",
+    "TrainConfig",
+    "Trainer",
+    "accuracy",
+    "classification_report",
+    "load_checkpoint",
+    "load_weights",
+    "macro_f1",
+    "resume",
+    "save_checkpoint",
+    "save_weights",
+    "top_k_accuracy",
+    "train",
+]

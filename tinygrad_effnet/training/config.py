@@ -1,0 +1,171 @@
+"""What a training run is told: one dataclass, checked when it is made, written beside the run as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..nn.efficientnet import VARIANTS
+from .files import atomic_write
+
+MODELS = tuple(f"efficientnet_{variant}" for variant in VARIANTS)
+BACKENDS = ("loops", "numpy", "numba")
+OPTIMIZERS = ("nadam", "adam", "adamw", "sgd")
+
+
+class ConfigError(ValueError):
+    """A setting makes no sense; the message names it, what came and what is expected."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a run. The defaults train the synthetic cars from scratch.
+
+    Parameters
+    ----------
+    data : str, optional
+        Folder of class folders; None for the synthetic cars.
+    model : str
+        One of `MODELS`.
+    size : int
+        Side of the square images, pixels.
+    epochs, batch_size : int
+    optimizer : "nadam", "adam", "adamw" or "sgd"
+    lr : float, optional
+        Highest learning rate; when left out 2e-3, or 0.1 for "sgd".
+    weight_decay : float
+        Decoupled, on weights of convolutions and linear layers only ("sgd": added to the gradient).
+    warmup : float
+        Share of all steps in which the learning rate rises from 0; after them it falls to 0 along a cosine.
+    label_smoothing, dropout, stochastic_depth : float
+        As in `ops.cross_entropy` and `nn.EfficientNet`; ``dropout=None`` takes the variant's own.
+    max_grad_norm : float
+        Gradients are scaled down to this norm; 0 leaves them alone.
+    ema : float
+        Decay of the moving average of weights that is evaluated and kept; 0 switches it off.
+    seed : int
+        Of data split, order, augmentation, initialisation and dropout.
+    backend : str, optional
+        As in `use_backend`; None takes the fastest installed.
+    workers : int
+        Threads that prepare batches; 0 prepares them in line.
+    limit_batches : int, optional
+        At most so many batches an epoch, of training and of validation, for a quick try.
+    minutes : float, optional
+        Stop, resumable, after this time.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of its range.
+    """
+
+    data: str | None = None
+    model: str = "efficientnet_b0"
+    size: int = 96
+    epochs: int = 15
+    batch_size: int = 32
+    optimizer: str = "nadam"
+    lr: float | None = None
+    weight_decay: float = 1e-2
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    dropout: float | None = None
+    stochastic_depth: float = 0.2
+    max_grad_norm: float = 0.0
+    ema: float = 0.0
+    seed: int = 0
+    backend: str | None = None
+    workers: int = 1
+    limit_batches: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.model in VARIANTS:
+            object.__setattr__(self, "model", f"efficientnet_{self.model}")
+        self._require("model", self.model in MODELS, f"one of {', '.join(MODELS)}")
+        self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+        self._require("backend", self.backend is None or self.backend in BACKENDS, f"one of {', '.join(BACKENDS)}")
+        self._require("size", self.size >= 32, "at least 32 pixels, since the network halves the image five times")
+        for name in ("epochs", "batch_size"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("seed", "workers", "weight_decay", "max_grad_norm"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("warmup", "label_smoothing", "stochastic_depth", "ema"):
+            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        self._require("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and less than 1")
+        self._require("lr", self.lr is None or self.lr > 0, "more than 0")
+        self._require("limit_batches", self.limit_batches is None or self.limit_batches >= 1, "at least 1")
+        self._require("minutes", self.minutes is None or self.minutes > 0, "more than 0")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ConfigError(f"{name}: got {getattr(self, name)!r}, expected {expected}")
+
+    @property
+    def variant(self) -> str:
+        """The EfficientNet variant, such as "b0"."""
+        return self.model.removeprefix("efficientnet_")
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest learning rate: ``lr``, or the optimiser's default."""
+        return self.lr if self.lr is not None else 0.1 if self.optimizer == "sgd" else 2e-3
+
+    def changed(self, **settings: Any) -> TrainConfig:
+        """The same settings but for these."""
+        return replace(self, **settings)
+
+    def save(self, path: Path) -> None:
+        """Write the settings as JSON, atomically."""
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        atomic_write(path, lambda file: file.write(text.encode()))
+
+    @classmethod
+    def load(cls, path: Path) -> TrainConfig:
+        """Read settings that `save` wrote.
+
+        Raises
+        ------
+        ConfigError
+            The file is missing, is not JSON, or holds a setting of another name, type or range.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path}: there is no such file; give the folder of a run, which holds a config.json"
+            ) from None
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}: not readable as JSON ({error}); restore it from the run's log or begin a new run"
+            ) from None
+        known = {field.name: _TYPES[str(field.type)] for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) - set(known):
+            unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else [type(values).__name__]
+            raise ConfigError(f"{path}: it holds {', '.join(unknown)}; expected settings among {', '.join(known)}")
+        for name, value in values.items():
+            if not known[name](value):
+                raise ConfigError(f"{path}: {name} is {value!r}, which is not of the right type")
+        return cls(**values)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "int": _is_int,
+    "int | None": lambda value: value is None or _is_int(value),
+    "float": _is_number,
+    "float | None": lambda value: value is None or _is_number(value),
+}

@@ -1,0 +1,110 @@
+"""Files that are written whole or not at all, and folders that are never written over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a reader, a crash or a power cut sees the old contents or the new, never a mixture.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    write
+        Called with a binary file open for writing. If it raises, the old file stays as it was.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or not writable, or the disk is full.
+
+    Notes
+    -----
+    The data reach a temporary file in the same folder, which is flushed to the disk and then renamed over the target.
+    One writer at a time may write a given file: the temporary name is fixed, so that a killed process leaves at most
+    one leftover, which the next write replaces.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # Windows cannot open folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            # Makes the rename outlast a power cut. Some network file systems refuse; the file is in place by now.
+            with contextlib.suppress(OSError):
+                os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def new_run_folder(root: str | os.PathLike[str], name: str | None = None, *, stem: str = "run") -> Path:
+    """Create a folder for one run and return it; an existing run is never written over.
+
+    Parameters
+    ----------
+    root
+        The folder of all runs; made if missing.
+    name
+        The run's name. Without one: `<stem>-1`, `<stem>-2`, ..., one above the highest there is.
+    stem
+        What nameless runs are called, such as the model's name.
+
+    Raises
+    ------
+    FileExistsError
+        If `root/name` exists.
+    ValueError
+        If `name` or `stem` is not a plain file name.
+    """
+    parent = Path(root)
+    if parent.exists() and not parent.is_dir():
+        raise NotADirectoryError(f"root: expected a folder for runs, but {parent} is a file. Choose another folder.")
+    parent.mkdir(parents=True, exist_ok=True)
+    if name is not None:
+        folder = parent / plain_name(name, "name")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            raise FileExistsError(
+                f"name: {folder} already exists. Go on with that run with --resume {folder}, or choose another name."
+            ) from None
+        return folder
+    plain_name(stem, "stem")
+    taken = [re.fullmatch(rf"{re.escape(stem)}-(\d{{1,18}})", entry.name) for entry in parent.iterdir()]
+    number = max((int(match[1]) for match in taken if match), default=0) + 1
+    while True:
+        # mkdir decides, not a look beforehand: two runs started together get two folders.
+        with contextlib.suppress(FileExistsError):
+            folder = parent / f"{stem}-{number}"
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+def plain_name(name: str, argument: str) -> str:
+    """``name`` itself, if every common file system takes it as one file's name."""
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch(r"[^\x00-\x1f<>:\"/\\|?*]{1,100}", name)
+        or name != name.strip(" .")
+    ):
+        raise ValueError(
+            f'{argument}: expected a plain file name (no folders, no \\ / : * ? " < > |, no dot or space at either '
+            f"end, at most 100 characters), got {name!r}."
+        )
+    return name

@@ -1,0 +1,297 @@
+"""A whole training run: from settings to a folder with weights, history and pictures.
+
+``runs/<name>/`` holds ``config.json`` (the settings), ``history.csv``, the curves as PNG, ``best.safetensors`` and
+``last.safetensors`` (weights), ``confusion_matrix.png`` (of the best), and ``checkpoint.safetensors`` (to resume from).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .. import nn, optim
+from ..backends import current_backend, use_backend
+from ..data import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DataLoader,
+    DataSplit,
+    MemoryCache,
+    eval_transform,
+    open_data,
+    train_transform,
+)
+from ..ops import manual_seed
+from .checkpoint import load_checkpoint, save_checkpoint, save_weights
+from .config import ConfigError, TrainConfig
+from .files import new_run_folder
+from .history import EpochRecord, History
+from .metrics import classification_report
+from .plots import plot_confusion_matrix, plot_curves
+from .progress import Progress, duration
+from .trainer import Tally, Trainer
+
+CACHE_MARGIN = 1.25  # pictures are kept this much larger than the images, so that crops still have detail
+RESUMABLE_CHANGES = {"epochs", "workers", "limit_batches", "minutes", "backend"}  # what --resume lets one set anew
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: its folder, its history, and whether it came to its end or was stopped before."""
+
+    folder: Path
+    history: History
+    finished: bool
+
+
+def train(config: TrainConfig, out: str | Path = "runs", name: str | None = None) -> Result:
+    """Start a run in a new folder ``out/name``; without a name it is called after the model and numbered.
+
+    Raises
+    ------
+    FileExistsError
+        There is a run of that name.
+    ConfigError, DatasetError, FileNotFoundError
+        A setting or the data cannot be used; no folder is made then.
+    """
+    run = _Run(config)
+    folder = new_run_folder(out, name, stem=config.model)
+    config.save(folder / "config.json")
+    return run.go(folder, History(folder / "history.csv"))
+
+
+def resume(folder: str | Path, **changes: Any) -> Result:
+    """Go on with the run in ``folder`` where it stopped, in the middle of an epoch if need be.
+
+    ``changes`` may set ``epochs``, ``workers``, ``limit_batches``, ``minutes`` and ``backend`` anew.
+
+    Raises
+    ------
+    ConfigError
+        ``folder`` is not a run, or another setting is to be changed.
+    CheckpointError
+        There is nothing to resume from.
+    """
+    folder = Path(folder)
+    refused = set(changes) - RESUMABLE_CHANGES
+    if refused:
+        raise ConfigError(
+            f"resume: {', '.join(sorted(refused))} cannot change within a run; start a new one "
+            f"(only {', '.join(sorted(RESUMABLE_CHANGES))} can)"
+        )
+    config = TrainConfig.load(folder / "config.json").changed(**{"minutes": None, **changes})
+    arrays, state = load_checkpoint(folder / "checkpoint.safetensors")
+    run = _Run(config)
+    run.trainer.load_state(arrays, state["trainer"])
+    run.seconds_before = float(state["seconds"])
+    epoch = run.trainer.epoch
+    history = History.resume(folder / "history.csv", epoch) if epoch else _fresh_history(folder)
+    config.save(folder / "config.json")
+    return run.go(folder, history)
+
+
+def _fresh_history(folder: Path) -> History:
+    """Of a run that was stopped in its first epoch; an epoch that came after the checkpoint will be done again."""
+    (folder / "history.csv").unlink(missing_ok=True)
+    return History(folder / "history.csv")
+
+
+class _Run:
+    """Data, model and optimiser as a configuration asks for, and the loop over epochs."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        if config.backend is not None:
+            use_backend(config.backend)
+        self.data = open_data(config.data, config.size, config.seed)
+        manual_seed(config.seed)
+        self.train_loader, self.val_loader = _loaders(self.data, config)
+        classes = len(self.data.class_names)
+        model = nn.EfficientNet(
+            config.variant, classes, dropout=config.dropout, stochastic_depth=config.stochastic_depth
+        )
+        # a classifier that starts near 0 starts with the loss of a guess, ln K, whatever the number of classes
+        nn.init.normal_(model.classifier.weight, std=0.01)
+        optimizer = _optimizer(model, config)
+        batches = len(self.train_loader)
+        self.batches = batches if config.limit_batches is None else min(batches, config.limit_batches)
+        steps = self.batches * config.epochs
+        schedule = optim.WarmupCosine(optimizer, round(config.warmup * steps), steps)
+        ema = optim.EMA(model.state_dict(), config.ema) if config.ema else None
+        self.trainer = Trainer(model, optimizer, schedule, classes, config.label_smoothing, config.max_grad_norm, ema)
+        self.progress = Progress(config.epochs)
+        self.seconds_before = 0.0  # spent on the current epoch before it was interrupted
+
+    def go(self, folder: Path, history: History) -> Result:
+        self.folder, self.history = folder, history
+        self._introduce()
+        self.started = time.monotonic()
+        with _interruptible() as interrupted:
+            self.interrupted = interrupted
+            try:
+                while self.trainer.epoch < self.config.epochs:
+                    if not self._epoch():
+                        self._say_stopped()
+                        return Result(folder, history, finished=False)
+            finally:
+                self.progress.finish()
+        self._conclude()
+        return Result(folder, history, finished=True)
+
+    def _epoch(self) -> bool:
+        """One epoch with all that is kept of it; False if it was left before its end."""
+        trainer, progress = self.trainer, self.progress
+        began = time.monotonic() - self.seconds_before
+        self._epoch_began = began
+        progress.start(trainer.epoch + 1, self.batches, trainer.batch)
+        tally = trainer.train_epoch(self.train_loader, self.config.limit_batches, self._after_batch)
+        progress.finish()
+        if tally is None:
+            self._save_checkpoint(time.monotonic() - began)
+            return False
+        trained = time.monotonic() - began
+        val = trainer.evaluate(self.val_loader, self.config.limit_batches)
+        record = EpochRecord(
+            epoch=trainer.epoch,
+            train_loss=tally.loss,
+            val_loss=val.loss,
+            train_f1=tally.f1,
+            val_f1=val.f1,
+            train_accuracy=tally.accuracy,
+            val_accuracy=val.accuracy,
+            learning_rate=trainer.optimizer.param_groups[0]["lr"],
+            seconds=time.monotonic() - began,
+            images_per_second=tally.images / trained,
+        )
+        self._keep(record, val)
+        self.seconds_before = 0.0
+        return trainer.epoch == self.config.epochs or not self._should_stop()
+
+    def _after_batch(self, trainer: Trainer) -> bool:
+        self.progress.batch(trainer.batch, self.config.batch_size, trainer.tally.loss)
+        return self._should_stop()
+
+    def _should_stop(self) -> bool:
+        out_of_time = self.config.minutes is not None and time.monotonic() - self.started > self.config.minutes * 60
+        return self.interrupted.is_set() or out_of_time
+
+    def _keep(self, record: EpochRecord, val: Tally) -> None:
+        """Write everything an epoch leaves behind; the checkpoint last, so that it never runs ahead of the rest."""
+        self.history.append(record)
+        best = self.history.best("val_f1")
+        is_best = best is not None and best.epoch == record.epoch
+        metadata = self._metadata(record)
+        weights = self.trainer.weights()
+        save_weights(self.folder / "last.safetensors", weights, metadata)
+        if is_best:
+            save_weights(self.folder / "best.safetensors", weights, metadata)
+            plot_confusion_matrix(
+                val.confusion,
+                self.folder / "confusion_matrix.png",
+                self.data.class_names,
+                title=f"Validation, epoch {record.epoch}",
+            )
+            self.report = classification_report(val.confusion, self.data.class_names)
+        plot_curves(self.history, self.folder, title=f"{self.config.model} on {self._data_name}")
+        self._save_checkpoint(0.0)
+        self.progress.epoch(record, is_best)
+
+    def _save_checkpoint(self, seconds: float) -> None:
+        arrays, state = self.trainer.state()
+        save_checkpoint(self.folder, "checkpoint", arrays, {"trainer": state, "seconds": seconds})
+
+    def _metadata(self, record: EpochRecord) -> dict[str, str]:
+        """What is needed to use the weights, and where they come from; safetensors keeps strings only."""
+        return {
+            "model": self.config.model,
+            "class_names": json.dumps(self.data.class_names),
+            "size": str(self.config.size),
+            "mean": json.dumps(list(IMAGENET_MEAN)),
+            "std": json.dumps(list(IMAGENET_STD)),
+            "epoch": str(record.epoch),
+            "val_f1": repr(record.val_f1),
+        }
+
+    @property
+    def _data_name(self) -> str:
+        return "synthetic cars" if self.config.data is None else Path(self.config.data).resolve().name
+
+    def _introduce(self) -> None:
+        parameters = sum(p.size for p in self.trainer.model.parameters())
+        self.progress.say(self.data.description)
+        self.progress.say(
+            f"{self.config.model}, {parameters:,} parameters, {self.config.size}x{self.config.size} pixels, "
+            f"backend {current_backend().name}; results in {self.folder}"
+        )
+
+    def _say_stopped(self) -> None:
+        t = self.trainer
+        at = f"in epoch {t.epoch + 1}, after batch {t.batch}" if t.batch else f"after epoch {t.epoch}"
+        self.progress.say(
+            f"stopped {at}; everything is saved. To go on: python examples/train_cars.py --resume {self.folder}"
+        )
+
+    def _conclude(self) -> None:
+        best = self.history.best("val_f1")
+        if hasattr(self, "report"):
+            self.progress.say("\n" + self.report)
+        if best is not None:
+            self.progress.say(
+                f"best: epoch {best.epoch}, validation macro F1 {best.val_f1:.4f}, accuracy {best.val_accuracy:.4f}; "
+                f"all epochs took {duration(sum(self.history.column('seconds')))}"
+            )
+        self.progress.say(f"weights, history and pictures are in {self.folder}")
+
+
+def _loaders(data: DataSplit, config: TrainConfig) -> tuple[DataLoader, DataLoader]:
+    kept = round(config.size * CACHE_MARGIN)
+    loader = partial(DataLoader, batch_size=config.batch_size, seed=config.seed, workers=config.workers)
+    # a last batch of few images gives poor batch statistics; a set smaller than a batch has no other
+    drop_last = len(data.train) >= config.batch_size
+    return (
+        loader(
+            MemoryCache(data.train, kept), transform=train_transform(config.size), shuffle=True, drop_last=drop_last
+        ),
+        loader(MemoryCache(data.val, kept), transform=eval_transform(config.size)),
+    )
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
+    """Weight decay goes to weights with several axes only: biases and batch norms have no business being small."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    lr = config.learning_rate
+    if config.optimizer == "nadam":
+        return optim.NAdam(groups, lr=lr, decoupled_weight_decay=True)
+    if config.optimizer == "sgd":
+        return optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    return {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimizer](groups, lr=lr)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Inside the block the first Ctrl-C sets the event, so that no step is torn apart; a second one acts as usual."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

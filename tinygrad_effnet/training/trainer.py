@@ -1,0 +1,246 @@
+"""Trainer: fits a model batch by batch, can stop after any of them, and go on from there as if it had not.
+
+It knows no files and prints nothing; `training.run` gives it data, and keeps and shows what it finds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from .. import ops, tape
+from ..data import DataLoader
+from ..nn import Module
+from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
+from ..tensor import from_numpy
+from .checkpoint import CheckpointError, restore_rng, rng_state
+from .metrics import ConfusionMatrix, RunningMean
+
+Arrays = dict[str, np.ndarray]
+
+
+class DivergedError(ArithmeticError):
+    """The loss became infinite or NaN; the message says where, and what may help."""
+
+
+class Tally:
+    """Loss and confusion matrix of one pass over a data set."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.mean_loss = RunningMean()
+        self.confusion = ConfusionMatrix(num_classes)
+
+    def update(self, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
+        self.mean_loss.update(loss, len(labels))
+        self.confusion.update(labels, logits.argmax(axis=1))
+
+    @property
+    def images(self) -> int:
+        return self.mean_loss.count
+
+    @property
+    def loss(self) -> float:
+        return self.mean_loss.mean
+
+    @property
+    def accuracy(self) -> float:
+        return self.confusion.accuracy()
+
+    @property
+    def f1(self) -> float:
+        """Macro F1 over the whole pass at once."""
+        return self.confusion.macro_f1()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "loss": self.loss if self.images else 0.0,
+            "images": self.images,
+            "matrix": self.confusion.matrix.tolist(),
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Tally:
+        tally = cls(len(state["matrix"]))
+        if state["images"]:
+            tally.mean_loss.update(state["loss"], state["images"])
+        tally.confusion = ConfusionMatrix.from_matrix(np.asarray(state["matrix"], np.int64))
+        return tally
+
+
+class Trainer:
+    """Fits ``model`` with ``optimizer`` by cross-entropy.
+
+    Parameters
+    ----------
+    model : Module
+        Images (N, 3, H, W) -> logits (N, num_classes).
+    optimizer : Optimizer
+    schedule : Schedule
+        Stepped after every batch.
+    num_classes : int
+    label_smoothing : float
+        In training; validation measures the plain loss.
+    max_grad_norm : float
+        Gradients are scaled down to this norm; 0 leaves them alone.
+    ema : EMA, optional
+        Updated after every batch, and used in evaluation in place of the weights.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Epochs finished, and batches done of the next one.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        max_grad_norm: float = 0.0,
+        ema: EMA | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.num_classes, self.label_smoothing, self.max_grad_norm, self.ema = (
+            num_classes,
+            label_smoothing,
+            max_grad_norm,
+            ema,
+        )
+        self.epoch, self.batch = 0, 0
+        self.tally = Tally(num_classes)
+
+    # -- training --------------------------------------------------------------------------------------------------
+    def train_epoch(
+        self,
+        loader: DataLoader,
+        limit: int | None = None,
+        after_batch: Callable[[Trainer], bool] = lambda trainer: False,
+    ) -> Tally | None:
+        """The rest of the current epoch.
+
+        Parameters
+        ----------
+        loader : DataLoader
+        limit : int, optional
+            End the epoch after so many batches.
+        after_batch : callable
+            Called after every batch; when it returns True the epoch is left there, to be taken up again later.
+
+        Returns
+        -------
+        Tally or None
+            What was measured, in training mode, over the whole epoch; None if it was left before its end.
+
+        Raises
+        ------
+        DivergedError
+            The loss is no longer a finite number; the model is as it was before that batch.
+        """
+        self.model.train()
+        last = len(loader) if limit is None else min(limit, len(loader))
+        batches = loader.epoch(self.epoch, self.batch)
+        try:
+            for images, labels in itertools.islice(batches, last - self.batch):
+                self.train_step(images, labels)
+                self.batch += 1
+                if after_batch(self) and self.batch < last:
+                    return None
+        finally:
+            _close(batches)
+        done, self.tally = self.tally, Tally(self.num_classes)
+        self.epoch, self.batch = self.epoch + 1, 0
+        return done
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """One step on one batch; returns its loss."""
+        self.optimizer.zero_grad()
+        logits = self.model(from_numpy(images))
+        loss = ops.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss became {value} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
+                "try a lower learning rate, a longer warm-up or max_grad_norm=1"
+            )
+        loss.backward()
+        if self.max_grad_norm:
+            clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update(self.model.state_dict())
+        self.tally.update(value, logits.numpy(), labels)
+        return value
+
+    # -- evaluation ------------------------------------------------------------------------------------------------
+    def evaluate(self, loader: DataLoader, limit: int | None = None) -> Tally:
+        """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any."""
+        self.model.eval()
+        tally = Tally(self.num_classes)
+        averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
+        with tape.no_grad(), averaged:
+            for images, labels in itertools.islice(loader.epoch(0), limit):
+                logits = self.model(from_numpy(images))
+                tally.update(ops.cross_entropy(logits, labels).item(), logits.numpy(), labels)
+        return tally
+
+    def weights(self) -> Arrays:
+        """The weights that `evaluate` used, as arrays of their own."""
+        averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
+        with averaged:
+            return _copies(self.model)
+
+    # -- stop and go -----------------------------------------------------------------------------------------------
+    def state(self) -> tuple[dict[str, Arrays], dict[str, Any]]:
+        """Everything that the rest of the run depends on: arrays in groups, and plain values."""
+        arrays = {"model": _copies(self.model), "optimizer": self.optimizer.state_arrays()}
+        if self.ema is not None:
+            arrays["ema"] = self.ema.state_arrays()
+        values = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "optimizer": self.optimizer.state_values(),
+            "schedule": self.schedule.state_dict(),
+            "generator": rng_state(ops.default_generator()),
+            "tally": self.tally.state(),
+            "ema": None if self.ema is None else self.ema.state_values(),
+        }
+        return arrays, values
+
+    def load_state(self, arrays: dict[str, Arrays], values: dict[str, Any]) -> None:
+        """Take up what `state` gave.
+
+        Raises
+        ------
+        CheckpointError
+            It does not fit this model and optimiser.
+        """
+        try:
+            self.model.load_state_dict(arrays["model"])
+            self.optimizer.load(arrays["optimizer"], values["optimizer"])
+            if self.ema is not None:
+                self.ema.load(arrays["ema"], values["ema"])
+            self.schedule.load_state_dict(values["schedule"])
+            self.tally = Tally.restored(values["tally"])
+            self.epoch, self.batch = int(values["epoch"]), int(values["batch"])
+            ops.default_generator().bit_generator.state = restore_rng(values["generator"]).bit_generator.state
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit this run: {error}") from error
+
+
+def _copies(model: Module) -> Arrays:
+    return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+
+
+def _close(batches: Iterator[Any]) -> None:
+    """Stop the loader's threads now, not when the iterator happens to be collected."""
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()
