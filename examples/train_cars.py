@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             training.resume(given["resume"], **settings)
         else:
             training.train(TrainConfig(**settings), given["out"], given["name"])
-    except (ValueError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+    except training.EXPECTED_ERRORS as error:
         print(f"train_cars: {error}", file=sys.stderr)
         return 1
     return 0

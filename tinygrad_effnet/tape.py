@@ -203,8 +203,8 @@ def _walk(
     create_graph: bool,
 ) -> dict[Edge, Tensor]:
     """Pass gradients from the outputs back to the leaves, or only to what is ``wanted``, and return that."""
-    roots = [(output.node, output.index) for output in outputs]
-    useful = None if wanted is None else _leading_to({node for node, _ in wanted}, roots)
+    seeds = [((y.node, y.index), dy) for y, dy in zip(outputs, gradients, strict=True) if y.node is not None]
+    useful = None if wanted is None else _leading_to({node for node, _ in wanted}, [edge[0] for edge, _ in seeds])
     found: dict[Edge, Tensor] = {}
     arrived: dict[Node, list[Tensor | None]] = {}  # gradients so far, of each output of each waiting node
     owned: set[Edge] = set()  # sums of our own making, which may be added to in place
@@ -226,9 +226,9 @@ def _walk(
                 owned.add(edge)
 
     with enable_grad() if create_graph else no_grad():
-        for edge, gradient in zip(roots, gradients, strict=True):
-            if edge[0] is not None and (useful is None or edge[0] in useful):
-                deliver(edge, gradient)
+        for seeded, gradient in seeds:
+            if useful is None or seeded[0] in useful:
+                deliver(seeded, gradient)
         while waiting:
             node = heappop(waiting)[1]
             totals = arrived.pop(node)
@@ -244,18 +244,18 @@ def _walk(
             node.needed = tuple(e is not None and (useful is None or e[0] in useful) for e in node.edges)
             if not any(node.needed):  # wanted itself, and nothing beyond it
                 continue
-            for edge, needed, gradient in zip(node.edges, node.needed, node.pull(totals), strict=True):
-                if needed and gradient is not None:
-                    deliver(edge, gradient)
+            for edge, needed, dx in zip(node.edges, node.needed, node.pull(totals), strict=True):
+                if edge is not None and needed and dx is not None:
+                    deliver(edge, dx)
             if not retain_graph:
                 node.release()
     return found
 
 
-def _leading_to(targets: set[Node], roots: Sequence[Edge]) -> set[Node]:
+def _leading_to(targets: set[Node], roots: Sequence[Node]) -> set[Node]:
     """The nodes between roots and targets: those reachable from a root from which a target can be reached."""
     reachable: set[Node] = set()
-    stack = [node for node, _ in roots if node is not None]
+    stack = list(roots)
     while stack:
         node = stack.pop()
         if node not in reachable:
@@ -281,12 +281,10 @@ def _refuse_released(node: Node) -> None:
 def _call_hooks(node: Node, totals: list[Tensor | None]) -> None:
     for index, hooks in (node.hooks or {}).items():
         for hook in tuple(hooks):
-            if totals[index] is not None:
-                replacement = hook(totals[index])
-                if replacement is not None:
-                    totals[index] = totals[index].seed_gradient(
-                        replacement, f"hook of {node.name} (made at {node.where()})"
-                    )
+            total = totals[index]
+            replacement = None if total is None else hook(total)
+            if total is not None and replacement is not None:
+                totals[index] = total.seed_gradient(replacement, f"hook of {node.name} (made at {node.where()})")
 
 
 def _keep(node: Node, totals: list[Tensor | None]) -> None:

@@ -55,9 +55,12 @@ class DataLoader:
 
     Examples
     --------
-    >>> for epoch in range(10):
-    ...     for images, labels in loader.epoch(epoch):
-    ...         train_step(images, labels)
+    >>> from tinygrad_effnet.data import SyntheticCars, eval_transform
+    >>> loader = DataLoader(SyntheticCars("val", images_per_class=1, size=32), 5, eval_transform(32))
+    >>> for images, labels in loader.epoch(0):
+    ...     print(images.shape, labels)
+    (5, 3, 32, 32) [0 1 2 3 4]
+    (5, 3, 32, 32) [5 6 7 8 9]
     """
 
     def __init__(

@@ -207,7 +207,8 @@ def _permute(op: type[Op], rng: Rng) -> list[Sample]:
 
 @samples_of("broadcast_to")
 def _broadcast(op: type[Op], rng: Rng) -> list[Sample]:
-    return _each(op, rng, [((3,), (2, 3)), ((2, 1, 3), (4, 2, 5, 3)), ((), (2, 2)), ((1, 2), (0, 2)), ((0, 1), (3, 0, 2))])
+    cases = [((3,), (2, 3)), ((2, 1, 3), (4, 2, 5, 3)), ((), (2, 2)), ((1, 2), (0, 2)), ((0, 1), (3, 0, 2))]
+    return _each(op, rng, cases)
 
 
 @samples_of("sum_to")

@@ -4,10 +4,11 @@ from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_che
 from .config import MODELS, OPTIMIZERS, ConfigError, TrainConfig
 from .history import EpochRecord, History, HistoryError
 from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
-from .run import Result, resume, train
+from .run import EXPECTED_ERRORS, Result, resume, train
 from .trainer import DivergedError, Tally, Trainer
 
 __all__ = [
+    "EXPECTED_ERRORS",
     "MODELS",
     "OPTIMIZERS",
     "CheckpointError",

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+class FileNameError(ValueError):
+    """A name cannot be that of a file or folder; the message says what is expected."""
+
+
 def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that a reader, a crash or a power cut sees the old contents or the new, never a mixture.
 
@@ -68,7 +72,7 @@ def new_run_folder(root: str | os.PathLike[str], name: str | None = None, *, ste
     ------
     FileExistsError
         If `root/name` exists.
-    ValueError
+    FileNameError
         If `name` or `stem` is not a plain file name.
     """
     parent = Path(root)
@@ -103,7 +107,7 @@ def plain_name(name: str, argument: str) -> str:
         or not re.fullmatch(r"[^\x00-\x1f<>:\"/\\|?*]{1,100}", name)
         or name != name.strip(" .")
     ):
-        raise ValueError(
+        raise FileNameError(
             f'{argument}: expected a plain file name (no folders, no \\ / : * ? " < > |, no dot or space at either '
             f"end, at most 100 characters), got {name!r}."
         )

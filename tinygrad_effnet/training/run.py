@@ -24,6 +24,8 @@ from ..data import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DataLoader,
+    DataLoadingError,
+    DatasetError,
     DataSplit,
     MemoryCache,
     eval_transform,
@@ -31,16 +33,28 @@ from ..data import (
     train_transform,
 )
 from ..ops import manual_seed
-from .checkpoint import load_checkpoint, save_checkpoint, save_weights
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_weights
 from .config import ConfigError, TrainConfig
-from .files import new_run_folder
-from .history import EpochRecord, History
+from .files import FileNameError, new_run_folder
+from .history import EpochRecord, History, HistoryError
 from .metrics import classification_report
 from .plots import plot_confusion_matrix, plot_curves
 from .progress import Progress, duration
-from .trainer import Tally, Trainer
+from .trainer import DivergedError, Tally, Trainer
 
 CACHE_MARGIN = 1.25  # pictures are kept this much larger than the images, so that crops still have detail
+# what a user can cause and mend: commands show the message alone, without a traceback
+EXPECTED_ERRORS = (
+    ConfigError,
+    DatasetError,
+    DataLoadingError,
+    CheckpointError,
+    HistoryError,
+    FileNameError,
+    DivergedError,
+    OSError,
+    ImportError,
+)
 RESUMABLE_CHANGES = {"epochs", "workers", "limit_batches", "minutes", "backend"}  # what --resume lets one set anew
 
 
