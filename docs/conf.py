@@ -1,4 +1,4 @@
-"""Sphinx configuration. Build: python -m sphinx -b html -W -n docs docs/_build"""
+"""Sphinx configuration. Build: python -m sphinx -b html -W docs docs/_build"""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,6 @@ default_role = "code"
 napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
-nitpick_ignore_regex = [("py:.*", ".*")]
 
 html_theme = "furo"
 html_title = "tinygrad_effnet"

@@ -226,6 +226,23 @@ def test_errors_in_rules_name_the_operation_and_the_line_that_made_it() -> None:
     assert caught.value.__notes__ == [f"in the backward pass of broken, which was made at {__file__}:{line}"]
 
 
+def test_a_rule_may_widen_and_the_gradient_is_narrowed_again() -> None:
+    class Wide(tg.Op):
+        name, shapes, contract = "wide", "x: ... -> ...", tg.op.Contract("x: ... -> ...")
+
+        def forward(self, kernels: Any, x: Any) -> Any:
+            return x * np.float32(2)
+
+        def backward(self, dy: tg.Tensor) -> tg.Tensor:
+            return dy * np.array([2.0, 2.0])
+
+    x = leaf(2, dtype=np.float32)
+    h = x * 1.0
+    h.retain_grad()
+    Wide()(h).backward([0.5, -1.0])
+    assert (h.grad.dtype, x.grad.dtype, x.grad.tolist()) == (np.float32, np.float32, [1.0, -2.0])
+
+
 @pytest.mark.parametrize("wrong", [lambda dy: dy[:1, :1, None, None], lambda dy: (dy, dy)])
 def test_rules_that_give_the_wrong_shape_or_number(wrong: Any) -> None:
     class Wrong(tg.Op):

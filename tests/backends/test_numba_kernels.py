@@ -281,7 +281,8 @@ def test_large_sums_and_products(case: dict) -> None:
     agree("multiply", gate, a)
     for axis in ((2, 3), (-2, -1), (0, 2, 3)):
         for keepdims in (True, False):
-            agree("sum", a, axis, keepdims, terms=64)
+            # the errors of a sum are random and grow as the root of its length
+            agree("sum", a, axis, keepdims, terms=math.isqrt(a[:, 0].size) + 1)
 
 
 def test_images_come_out_channel_major() -> None:

@@ -84,21 +84,3 @@ def test_one_number_of_threads_for_kernels_and_products() -> None:
         assert set(blas) <= {1}
     finally:
         set_num_threads(before)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="OpenBLAS's threads are restarted on Linux only")
-@pytest.mark.parametrize(("given", "then"), [(None, "16"), ("20", "20")])
-def test_openblas_is_calmed_unless_the_user_has_said_how(given: str | None, then: str) -> None:
-    pytest.importorskip("threadpoolctl")
-    code = (
-        "import os, numpy as np\n"
-        "a = np.random.default_rng(0).random((300, 300)); before = a @ a\n"
-        "from tinygrad_effnet.backends.numba import Numba; Numba()\n"
-        "print(os.environ['OPENBLAS_THREAD_TIMEOUT'], np.array_equal(before, a @ a))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("OPENBLAS_THREAD_TIMEOUT", None)
-    if given:
-        environment["OPENBLAS_THREAD_TIMEOUT"] = given
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert run.stdout.split() == [then, "True"], run.stderr

@@ -1,4 +1,4 @@
-"""The oracle of the other tests, `loops`, against PyTorch and SciPy; the fast backends are held to `loops` elsewhere."""
+"""The oracle of the other tests, `loops`, against PyTorch and SciPy; fast backends are held to `loops` elsewhere."""
 
 from __future__ import annotations
 

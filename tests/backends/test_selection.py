@@ -207,7 +207,7 @@ def test_nothing_heavy_is_imported_until_it_is_chosen() -> None:
         "import sys; from tinygrad_effnet.backends import use_backend; use_backend('loops'); use_backend('numpy');"
         "print(sorted({'numba', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules)))"
     )
-    ran = subprocess.run(  # noqa: S603
+    ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": _paths()}
     )
     assert ran.stdout.strip() == "[]"

@@ -110,6 +110,16 @@ def test_the_second_gradient_alone_may_be_wrong() -> None:
     assert not gradgradcheck(lambda x: Faulty(frozen)(x), leaf(3), raise_exception=False)
 
 
+def test_recording_must_not_change_a_gradient() -> None:
+    def fickle(x: tg.Tensor, dy: tg.Tensor) -> tg.Tensor:
+        return dy * (3.0 if not tg.is_grad_enabled() else 4.0) * x * x
+
+    assert gradcheck(lambda x: Faulty(fickle)(x), leaf(3))
+    with pytest.raises(GradcheckError, match="input 0 receives another gradient with create_graph=True"):
+        gradgradcheck(lambda x: Faulty(fickle)(x), leaf(3))
+    assert not gradgradcheck(lambda x: Faulty(fickle)(x), leaf(3), raise_exception=False)
+
+
 def test_tensors_that_the_function_holds_are_moved_too() -> None:
     w = leaf(3)
     assert gradcheck(lambda x, _: x * w * w, [leaf(3, seed=1), w])

@@ -13,7 +13,7 @@ def test_short_model_names_are_taken():
 
 
 def test_the_learning_rate_follows_the_optimizer():
-    assert TrainConfig().learning_rate == 2e-3
+    assert TrainConfig().learning_rate == 3e-3
     assert TrainConfig(optimizer="sgd").learning_rate == 0.1
     assert TrainConfig(optimizer="sgd", lr=0.5).learning_rate == 0.5
 

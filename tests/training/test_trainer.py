@@ -154,9 +154,7 @@ def test_gradients_are_clipped():
     for t in (free, clipped):
         t.model.train()
         t.train_step(images * 50, labels)
-    norms = [
-        sum(float((p.grad.numpy() ** 2).sum()) for p in t.model.parameters()) ** 0.5 for t in (free, clipped)
-    ]
+    norms = [sum(float((p.grad.numpy() ** 2).sum()) for p in t.model.parameters()) ** 0.5 for t in (free, clipped)]
     assert norms[0] > 1e-2
     assert norms[1] == pytest.approx(1e-3, rel=1e-3)
 

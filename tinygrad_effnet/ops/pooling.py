@@ -167,7 +167,7 @@ def avg_pool2d(
 
 @function
 def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
-    """Means over a grid of ``output_size`` cells that cover the image. x: (N, C, H, W) -> (N, C, *output_size).
+    """Means over a grid of ``output_size`` cells that cover the image. x: (N, C, H, W) -> (N, C, Ho, Wo).
 
     Cell i reaches from floor(i·H/Ho) to ceil((i+1)·H/Ho), as in PyTorch, so cells overlap where Ho does not divide H.
     With ``output_size=1`` it is global average pooling.

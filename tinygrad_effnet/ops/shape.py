@@ -329,7 +329,7 @@ def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     ValueError
         ``pad`` is not pairs of non-negative widths for at most all axes.
     """
-    pairs = [tuple(pad[i : i + 2]) for i in range(0, len(pad), 2)]
+    pairs = list(zip(pad[::2], pad[1::2], strict=False))
     if len(pad) % 2 or len(pairs) > x.ndim or any(n < 0 for n in pad):
         raise ValueError(
             f"pad(pad): {tuple(pad)} must be pairs of widths >= 0, at most one pair for each of {x.ndim} axes"

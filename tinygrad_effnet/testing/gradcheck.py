@@ -5,9 +5,9 @@ A central difference measures the same without them:
 
     dL/dx along v  =  (L(x + h v) − L(x − h v)) / 2h  +  O(h²)
 
-First along one random direction in all inputs at once, which costs two evaluations and misses hardly anything, and then
-entry by entry, which says where the first difference lies. The upstream gradient is random because one of all ones
-hides every rule that is wrong in proportion to it.
+Along one random direction in all inputs at once this costs two evaluations and misses hardly anything; entry by entry
+it says where the first difference lies. The upstream gradient is random because one of all ones hides every rule that
+is wrong in proportion to it.
 """
 
 from __future__ import annotations
@@ -92,14 +92,13 @@ def gradcheck(
     claimed = dict(zip(where, _claimed(outputs, upstream, [inputs[i] for i in where]), strict=True))
     try:
         directions = {i: _random(rng, inputs[i].shape) for i in where}
-        along = sum(float(np.vdot(claimed[i], directions[i])) for i in where)
         probe = _Probe(fn, inputs, upstream, eps)
-        _compare(along, probe.along(directions), atol, rtol, "along a random direction in all inputs", rules, fast_mode)
+        along = sum(float(np.vdot(claimed[i], directions[i])) for i in where), probe.along(directions)
         for i in () if fast_mode else where:
             for index in np.ndindex(inputs[i].shape):
                 place = f"input {i} (shape {inputs[i].shape}), entry {index}"
-                _compare(float(claimed[i][index]), probe.at(i, index), atol, rtol, place, rules, True)
-        _compare(along, probe.along(directions), atol, rtol, "along a random direction in all inputs", rules, True)
+                _compare(float(claimed[i][index]), probe.at(i, index), atol, rtol, place, rules)
+        _compare(*along, atol, rtol, "along a random direction in all inputs", rules)
     except GradcheckError:
         if raise_exception:
             raise
@@ -120,8 +119,8 @@ def gradgradcheck(
 ) -> bool:
     """Whether the *second* gradients of ``fn(*inputs)`` are right: `gradcheck` of its gradients.
 
-    The gradients are computed with ``create_graph=True`` and are functions of the inputs and of the upstream gradient;
-    both are checked. Parameters, results and errors are those of `gradcheck`.
+    The gradients are computed with ``create_graph=True``, which must not change them, and are functions of the inputs
+    and of the upstream gradient; both are checked. Parameters, results and errors are those of `gradcheck`.
     """
     inputs = _checked_inputs("gradgradcheck", inputs)
     outputs = _outputs("gradgradcheck", fn, inputs)
@@ -137,6 +136,14 @@ def gradgradcheck(
         found = tape.grad(results, starts, tensors[count:], create_graph=True, allow_unused=True)
         return [dx for dx in found if dx is not None]
 
+    unlike = _unlike_when_recorded(outputs, upstream, [inputs[i] for i in wanted], atol, rtol)
+    if unlike is not None and not raise_exception:
+        return False
+    if unlike is not None:
+        raise GradcheckError(
+            f"wrong gradient: input {wanted[unlike]} receives another gradient with create_graph=True than without; "
+            f"does a rule treat one of its inputs as a function of another?{_rules(outputs)}"
+        )
     options: dict[str, Any] = {"eps": eps, "atol": atol, "rtol": rtol, "raise_exception": raise_exception}
     return gradcheck(gradients, [*inputs, *upstream], seed=seed + 1, fast_mode=fast_mode, **options)
 
@@ -188,9 +195,24 @@ def _claimed(outputs: Sequence[Tensor], upstream: Sequence[np.ndarray], inputs: 
     return [np.zeros(x.shape) if dx is None else dx.array for x, dx in zip(inputs, found, strict=True)]
 
 
-def _compare(rule: float, difference: float, atol: float, rtol: float, place: str, rules: str, final: bool) -> None:
-    """Raise where the two numbers differ, if this is ``final``; otherwise somebody else will say so more precisely."""
-    if final and not abs(rule - difference) <= atol + rtol * abs(difference):  # also where one of them is NaN
+def _unlike_when_recorded(
+    outputs: Sequence[Tensor], upstream: Sequence[Tensor], inputs: Sequence[Tensor], atol: float, rtol: float
+) -> int | None:
+    """The first input whose gradient depends on whether the walk is recorded."""
+    walks = [
+        tape.grad(outputs, inputs, upstream, retain_graph=True, create_graph=recorded, allow_unused=True)
+        for recorded in (False, True)
+    ]
+    for i, (a, b) in enumerate(zip(*walks, strict=True)):
+        if (a is None) != (b is None) or (
+            a is not None and not np.allclose(a.array, b.array, rtol, atol, equal_nan=True)
+        ):
+            return i
+    return None
+
+
+def _compare(rule: float, difference: float, atol: float, rtol: float, place: str, rules: str) -> None:
+    if not abs(rule - difference) <= atol + rtol * abs(difference):  # also where one of them is NaN
         raise GradcheckError(
             f"wrong gradient: {place}\n"
             f"  by the rules       {rule:.12g}\n"

@@ -35,7 +35,7 @@ class TrainConfig:
     epochs, batch_size : int
     optimizer : "nadam", "adam", "adamw" or "sgd"
     lr : float, optional
-        Highest learning rate; when left out 2e-3, or 0.1 for "sgd".
+        Highest learning rate; when left out 3e-3, or 0.1 for "sgd".
     weight_decay : float
         Decoupled, on weights of convolutions and linear layers only ("sgd": added to the gradient).
     warmup : float
@@ -66,15 +66,15 @@ class TrainConfig:
     data: str | None = None
     model: str = "efficientnet_b0"
     size: int = 96
-    epochs: int = 15
-    batch_size: int = 32
+    epochs: int = 20
+    batch_size: int = 16
     optimizer: str = "nadam"
     lr: float | None = None
     weight_decay: float = 1e-2
     warmup: float = 0.1
-    label_smoothing: float = 0.1
-    dropout: float | None = None
-    stochastic_depth: float = 0.2
+    label_smoothing: float = 0.05
+    dropout: float | None = 0.1
+    stochastic_depth: float = 0.1
     max_grad_norm: float = 0.0
     ema: float = 0.0
     seed: int = 0
@@ -113,7 +113,7 @@ class TrainConfig:
     @property
     def learning_rate(self) -> float:
         """The highest learning rate: ``lr``, or the optimiser's default."""
-        return self.lr if self.lr is not None else 0.1 if self.optimizer == "sgd" else 2e-3
+        return self.lr if self.lr is not None else 0.1 if self.optimizer == "sgd" else 3e-3
 
     def changed(self, **settings: Any) -> TrainConfig:
         """The same settings but for these."""

@@ -101,8 +101,7 @@ class ConfusionMatrix:
         square = counts.ndim == 2 and counts.shape[0] == counts.shape[1]
         if not square or counts.dtype.kind not in "iu" or (counts < 0).any():
             raise ValueError(
-                f"matrix: expected counts (K, K), integers of 0 or more, got {counts.dtype} "
-                f"{counts.shape}."
+                f"matrix: expected counts (K, K), integers of 0 or more, got {counts.dtype} {counts.shape}."
             )
         confusion = cls(len(counts))
         confusion._counts += counts

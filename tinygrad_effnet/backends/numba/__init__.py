@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..base import Array, Axes, Pair, Window
 from ..vectorized import NumPy
-from . import cache, jit, threads
+from . import cache, jit, products, threads
 from .layout import real
 from .threads import get_num_threads, set_num_threads, threading_layer
 
@@ -59,6 +59,11 @@ class Numba(NumPy):
 
     def silu_grad(self, x: Array, dy: Array) -> Array:
         return activation.silu_grad(x, dy) if real(x, dy) else super().silu_grad(x, dy)
+
+    # -- products ------------------------------------------------------------------------------------------------
+    def matmul(self, a: Array, b: Array) -> Array:
+        y = products.matmul(a, b, get_num_threads())
+        return super().matmul(a, b) if y is None else y
 
     # -- convolution: the parent's matrix products, between compiled columns -------------------------------------
     def _columns(self, x: Array, window: Window, groups: int) -> Array:

@@ -35,27 +35,3 @@ def keep_memory() -> None:
         mmap_threshold, trim_threshold = -3, -1  # malloc.h
         mallopt(mmap_threshold, ctypes.c_int(1 << 30))
         mallopt(trim_threshold, ctypes.c_int(2**31 - 1))
-
-
-def calm_blas() -> None:
-    """Have OpenBLAS's threads sleep soon after a matrix product, so that they leave the cores to the kernels.
-
-    They otherwise spin for tens of milliseconds. OpenBLAS reads how long, ``OPENBLAS_THREAD_TIMEOUT`` (the logarithm of
-    a number of clock ticks), when it is loaded, which NumPy has long done; so its threads are stopped and started anew,
-    as OpenBLAS itself does around a fork. A value that is set already is left alone.
-    """
-    if sys.platform != "linux" or "OPENBLAS_THREAD_TIMEOUT" in os.environ:
-        return
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "16"
-    for library in threadpool_info():
-        if library["internal_api"] == "openblas" and library.get("threading_layer") == "pthreads":
-            with contextlib.suppress(OSError, AttributeError):  # a build that does not export these
-                blas = ctypes.CDLL(library["filepath"])
-                read, stop, start = blas.openblas_read_env, blas.blas_thread_shutdown_, blas.blas_thread_init
-                read()
-                stop()
-                start()

@@ -46,7 +46,6 @@ def start() -> None:
         return
     process.preload_tbb()
     process.keep_memory()
-    process.calm_blas()
     numba.set_num_threads(numba.get_num_threads())  # starts the library, so that its name is known
     _layer = numba.threading_layer()
     _wanted = numba.get_num_threads()
