@@ -252,7 +252,7 @@ def open_data(
     classes
         Only these classes of the folder, in this order.
     images_per_class
-        Synthetic pictures of each class for training and validation; default 150 and 40.
+        Synthetic pictures of each class for training and validation; default 200 and 40.
 
     Returns
     -------

@@ -254,9 +254,9 @@ class Normalize:
 
 def train_transform(
     size: int,
-    scale: tuple[float, float] = (0.7, 1.0),
+    scale: tuple[float, float] = (0.8, 1.0),
     flip: float = 0.5,
-    jitter: float = 0.15,
+    jitter: float = 0.1,
     erasing: float = 0.0,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,

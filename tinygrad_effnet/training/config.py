@@ -66,13 +66,13 @@ class TrainConfig:
     data: str | None = None
     model: str = "efficientnet_b0"
     size: int = 96
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 16
     optimizer: str = "nadam"
     lr: float | None = None
     weight_decay: float = 1e-2
     warmup: float = 0.1
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.0
     dropout: float | None = 0.1
     stochastic_depth: float = 0.1
     max_grad_norm: float = 0.0

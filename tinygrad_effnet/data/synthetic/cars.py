@@ -11,7 +11,7 @@ CLASS_NAMES: tuple[str, ...] = tuple(model.name for model in CAR_MODELS)
 """Names of the ten models, in the order of their labels."""
 
 _SPLITS = {"train": 0, "val": 1}
-_DEFAULT_COUNT = {"train": 150, "val": 40}
+_DEFAULT_COUNT = {"train": 200, "val": 40}
 
 
 class SyntheticCars:
@@ -26,7 +26,7 @@ class SyntheticCars:
     split
         "train" or "val".
     images_per_class
-        Default 150 for "train", 40 for "val".
+        Default 200 for "train", 40 for "val".
     size
         Side of the pictures, pixels, at least 16.
     seed

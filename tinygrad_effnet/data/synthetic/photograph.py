@@ -46,10 +46,10 @@ class Light:
 
 
 def choose_light(rng: Rng) -> Light:
-    """Day (seven in ten), dusk (two) or night (one), and what lens and sensor make of it."""
+    """Day (eight in ten), dusk (three in twenty) or night (one in twenty), and what lens and sensor make of it."""
     hour = rng.random()
-    night = bool(hour >= 0.90)
-    if hour < 0.70:
+    night = bool(hour >= 0.95)
+    if hour < 0.80:
         warm, bright = float(rng.normal(0, 0.04)), float(rng.uniform(0.80, 1.15))
         gain = (bright * (1 + warm), bright, bright * (1 - warm))
     elif not night:
@@ -63,10 +63,10 @@ def choose_light(rng: Rng) -> Light:
         contrast=float(rng.uniform(0.88, 1.18)),
         lift=0.03 if night else float(rng.uniform(0.0, 0.06)),
         vignette=float(rng.uniform(0.0, 0.3)),
-        noise=float(rng.uniform(2.0, 8.0)),
-        blur=float(rng.uniform(0.003, 0.008)) if rng.random() < 0.25 else 0.0,
+        noise=float(rng.uniform(1.0, 5.0)),
+        blur=float(rng.uniform(0.003, 0.008)) if rng.random() < 0.15 else 0.0,
         night=night,
-        lamps_on=night or bool(rng.random() < (0.12 if hour < 0.70 else 0.7)),
+        lamps_on=night or bool(rng.random() < (0.12 if hour < 0.80 else 0.7)),
     )
 
 

@@ -37,7 +37,7 @@ CAR_MODELS: tuple[CarModel, ...] = (
 )
 """The ten models, in the order of their labels."""
 
-_OBSTACLE_PART = 0.35
+_OBSTACLE_PART = 0.25
 # Hue, saturation and value of the paints, and how often each is seen on the road.
 _PAINTS: tuple[tuple[float, float, float, float], ...] = (
     (0.60, 0.02, 0.92, 0.18),
@@ -99,7 +99,7 @@ def _choose_camera(model: CarModel, side: int, rng: Rng) -> Camera:
     )
     half = max(shell.width for shell in model.shells) / 2
     corners = np.array([(x, y, z) for x in (0.0, model.length) for y in (0.0, model.height) for z in (-half, half)])
-    fill = float(rng.uniform(0.74, 1.0))
+    fill = float(rng.uniform(0.84, 1.02))
     centre = (float(rng.uniform(0.47, 0.53)), float(rng.uniform(0.52, 0.64)))
     return view.framed(corners, side, fill, centre)
 
