@@ -144,3 +144,15 @@ def test_pyplot_and_its_global_state_stay_out() -> None:
     root = Path(plots.__file__).parents[2]
     code = "import sys, tinygrad_effnet.training.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("losses", "top"),
+    [([13.7, 1.8, 1.5, 1.2], 1.8 * 1.25), ([4.0, 1.8, 1.5, 1.2], 4.0 * 1.06), ([9.0, 0.5], 9.0 * 1.06)],
+)
+def test_a_single_spike_does_not_flatten_the_curve(losses: list[float], top: float) -> None:
+    axes = plots._figure(6, 4).add_subplot()
+    plots._draw_panel(axes, list(range(1, len(losses) + 1)), {"": (losses, "#000000")}, "Loss", "loss (nats)", None)
+    assert axes.get_ylim() == pytest.approx((0, top))
+    noted = any("off the scale: 13.7" in text.get_text() for text in axes.texts)
+    assert noted == (losses[0] == 13.7)

@@ -66,7 +66,7 @@ class TrainConfig:
     data: str | None = None
     model: str = "efficientnet_b0"
     size: int = 96
-    epochs: int = 12
+    epochs: int = 14
     batch_size: int = 16
     optimizer: str = "nadam"
     lr: float | None = None

@@ -31,6 +31,7 @@ _TRAIN, _VALIDATION = "#0072B2", "#D55E00"
 _INK, _GREY, _ABSENT = "#222222", "#666666", "#E6E6E6"
 _DPI = 150
 _ANNOTATED = 20  # classes up to which every cell shows its count
+_SPIKE = 2.5  # a loss so many times all others is left off the scale
 _NAMED = 250  # classes up to which every one is named: beyond, the picture would not open in common viewers
 
 _SINGLE = {
@@ -222,12 +223,27 @@ def _draw_panel(
     if unit == "macro F1":
         axes.set_ylim(0, 1)
     else:
-        axes.set_ylim(0, max(float(np.nanmax(everything)) * 1.06, 1e-6))
-        if float(np.nanmin(everything)) < 0:
-            axes.set_ylim(auto=True)
+        _scale_losses(axes, everything)
     if mark is not None and len(epochs) > 1:
         _mark_best(axes, epochs, list(finite.values())[-1], list(curves.values())[-1][1], mark)
     _name_ends(axes, {label: (finite[label], colour) for label, (_, colour) in curves.items() if label})
+
+
+def _scale_losses(axes: Axes, values: NDArray[np.float64]) -> None:
+    """From 0 to the highest value, but a single spike, such as an untrained network's, must not flatten the rest."""
+    ordered = np.sort(values[~np.isnan(values)])
+    highest = float(ordered[-1])
+    if float(ordered[0]) < 0:
+        axes.set_ylim(auto=True)
+        return
+    if len(ordered) > 3 and highest > _SPIKE * float(ordered[-2]) > 0:
+        axes.set_ylim(0, float(ordered[-2]) * 1.25)
+        for line in axes.lines:
+            line.set_clip_on(True)
+        note = f"off the scale: {_figure_text(highest)}"
+        axes.text(0.02, 0.98, note, transform=axes.transAxes, va="top", fontsize=9, color=_GREY)
+        return
+    axes.set_ylim(0, max(highest * 1.06, 1e-6))
 
 
 def _style(axes: Axes, epochs: Sequence[int], title: str, unit: str) -> None:
