@@ -79,7 +79,7 @@ class TrainConfig:
     ema: float = 0.0
     seed: int = 0
     backend: str | None = None
-    workers: int = 1
+    workers: int = 0
     limit_batches: int | None = None
     minutes: float | None = None
 
