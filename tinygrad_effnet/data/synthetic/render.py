@@ -37,7 +37,7 @@ CAR_MODELS: tuple[CarModel, ...] = (
 )
 """The ten models, in the order of their labels."""
 
-_OBSTACLE_PART = 0.25
+_OBSTACLE_PART = 0.2
 # Hue, saturation and value of the paints, and how often each is seen on the road.
 _PAINTS: tuple[tuple[float, float, float, float], ...] = (
     (0.60, 0.02, 0.92, 0.18),
@@ -87,7 +87,7 @@ def draw_car(car: Subject) -> None:
 
 def _choose_camera(model: CarModel, side: int, rng: Rng) -> Camera:
     x_stretch, y_stretch = rng.normal(1.0, 0.022, 2).clip(0.95, 1.05).tolist()
-    yaw = float(rng.uniform(0.08, 0.75)) * (1.0 if rng.random() < 0.55 else -1.0)
+    yaw = float(rng.uniform(0.06, 0.55)) * (1.0 if rng.random() < 0.55 else -1.0)
     tall = model.height > 2.0
     view = Camera(
         yaw=yaw,
