@@ -26,7 +26,8 @@ def no_leaks() -> Iterator[None]:
     The generator of random numbers is put back silently: drawing from it is no fault.
     """
     backend, default, recording = backends.current_backend(), backends._default, tape.is_grad_enabled()
-    blocks, watchers = list(backends._choice.blocks), list(op._watchers)
+    blocks = list(backends._choice.blocks)
+    watchers = list(op._watchers), list(op._around_rules)
     generator = ops.default_generator()
     state = copy.deepcopy(generator.bit_generator.state)
     yield
@@ -37,9 +38,9 @@ def no_leaks() -> Iterator[None]:
     if tape.is_grad_enabled() != recording:
         leaks.append(f"is_grad_enabled() is {tape.is_grad_enabled()} and was {recording}")
         tape._mode.recording = recording
-    if op._watchers != watchers:
+    if (op._watchers, op._around_rules) != watchers:
         leaks.append("an operation watcher is still there")
-        op._watchers[:] = watchers
+        op._watchers[:], op._around_rules[:] = watchers
     ops.random._generator = generator
     generator.bit_generator.state = state
     assert not leaks, "this test leaks global state: " + "; ".join(leaks)

@@ -64,9 +64,9 @@ def test_grad_walks_only_what_leads_to_the_inputs(pulls: list[str]) -> None:
 
 def test_only_the_needed_gradients_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[bool, ...]] = []
-    backward = registry["mat_mul"].backward
+    backward = registry["matmul"].backward
     monkeypatch.setattr(
-        registry["mat_mul"], "backward", lambda self, dy: (seen.append(self.needed), backward(self, dy))[1]
+        registry["matmul"], "backward", lambda self, dy: (seen.append(self.needed), backward(self, dy))[1]
     )
     a, b = tg.Tensor(np.ones((2, 2)), True), tg.Tensor(np.ones((2, 2)), True)
     y = (a @ b).sum()

@@ -11,11 +11,13 @@ import importlib
 from typing import Any
 
 from . import nn, ops, optim
+from .anomaly import detect_anomaly
 from .backends import available_backends, current_backend, set_num_threads, use_backend
+from .functional import hvp, jvp
 from .op import Op, register
 from .ops import *  # noqa: F403
 from .tape import enable_grad, grad, is_grad_enabled, no_grad
-from .tensor import Tensor, from_numpy
+from .tensor import Tensor, from_dlpack, from_numpy
 
 __version__ = "0.1.0"
 

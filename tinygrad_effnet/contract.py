@@ -3,15 +3,16 @@
     x: N C H W, w: O C/groups kh kw -> N O Ho Wo
 
 Each input has a name and its axes. A name stands for one size wherever it appears; ``C/groups`` for that size divided
-by an
-attribute of the operation; a number for itself; ``...`` for any number of axes, which is not checked here (the backend
-broadcasts them). What stands behind the arrow is for the reader.
+by an attribute of the operation; a number for itself; ``...`` for any number of axes, which broadcast with those behind
+the ``...`` of other inputs. What stands behind the arrow is for the reader.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+Shape = tuple[int, ...]
 
 
 class Contract:
@@ -24,6 +25,7 @@ class Contract:
             name, _, axes = part.partition(":")
             self.operands.append((name.strip(), axes.split()))
         self.is_trivial = all(axes == ["..."] for _, axes in self.operands)
+        self.broadcasts = sum("..." in axes for _, axes in self.operands) > 1
 
     def name_of(self, index: int) -> str:
         """Name of an input; ``*xs`` stands for any number of them."""
@@ -33,11 +35,33 @@ class Contract:
     def check(self, op: Any, arrays: Sequence[Any]) -> None:
         """Raise ValueError where the arrays' shapes break the contract."""
         if self.is_trivial:
+            if self.broadcasts and (arrays[-1].ndim or len(arrays) > 2):  # x * 2.0: a number fits everything
+                shape = arrays[0].shape
+                for array in arrays:
+                    if array.shape != shape:
+                        self._check_broadcast(op, [array.shape for array in arrays])
+                        break
             return
         sizes: dict[str, tuple[int, str]] = {}  # of each named axis, and the input that fixed it
         for (name, axes), array in zip(self.operands, arrays, strict=True):
             for axis, symbol, size in self._named_axes(op, name, axes, array.shape, arrays):
                 self._check_axis(op, name, axis, symbol, size, sizes, arrays)
+        if self.broadcasts:
+            self._check_free_axes(op, arrays)
+
+    def _check_broadcast(self, op: Any, shapes: Sequence[Shape]) -> None:
+        if not broadcastable(shapes):
+            refuse_broadcast(op.name, dict(zip([name for name, _ in self.operands], shapes, strict=True)))
+
+    def _check_free_axes(self, op: Any, arrays: Sequence[Any]) -> None:
+        free = {}
+        for (name, axes), array in zip(self.operands, arrays, strict=True):
+            if "..." in axes:
+                first = axes.index("...")
+                free[name] = array.shape[first : array.ndim - (len(axes) - first - 1)]
+        if not broadcastable(list(free.values())):
+            listed = " and ".join(f"{shape} (of {name})" for name, shape in free.items())
+            self._fail(op, arrays, f"the axes ... are {listed}; {_RULE}")
 
     def _named_axes(
         self, op: Any, name: str, axes: list[str], shape: tuple[int, ...], arrays: Sequence[Any]
@@ -91,5 +115,44 @@ class Contract:
             f"  {name}: {' '.join(axes)} = {tuple(array.shape)}"
             for (name, axes), array in zip(self.operands, arrays, strict=True)
         )
-        hint = op.hint([array.shape for array in arrays])
-        raise ValueError(f"{op.name}: {problem}\n{shapes}" + (f"\n  {hint}" if hint else ""))
+        hint = op.hint([array.shape for array in arrays]) or "Reshape, permute or unsqueeze what does not fit."
+        raise ValueError(f"{op.name}: {problem}\n{shapes}\n  {hint}")
+
+
+def expect_arrays(caller: str, **values: Any) -> None:
+    """Raise TypeError for an argument, given by name, that is no tensor and no array."""
+    for name, value in values.items():
+        if not hasattr(value, "ndim"):
+            raise TypeError(
+                f"{caller}({name}): got a {type(value).__name__}; expected a Tensor, as Tensor({name}) makes it"
+            )
+
+
+_RULE = "from the right, each size must agree or be 1"
+
+
+def broadcastable(shapes: Sequence[Shape]) -> bool:
+    """Do arrays of these shapes broadcast, by NumPy's rule?"""
+    for axis in range(1, max(map(len, shapes)) + 1):
+        sizes = {shape[-axis] for shape in shapes if len(shape) >= axis}
+        if len(sizes - {1}) > 1:
+            return False
+    return True
+
+
+def refuse_broadcast(name: str, shapes: dict[str, Shape]) -> None:
+    """Raise the ValueError of an operation whose operands, given by name, do not broadcast."""
+    listed = ", ".join(f"{operand} {shape}" for operand, shape in shapes.items())
+    raise ValueError(f"{name}: shapes do not broadcast: {listed}; {_RULE}.{_suggestion(shapes)}")
+
+
+def _suggestion(shapes: dict[str, Shape]) -> str:
+    """How a shorter operand would fit: by axes of size 1 at its end, or transposed."""
+    (widest, most), *_ = sorted(shapes.items(), key=lambda item: -len(item[1]))
+    for name, shape in shapes.items():
+        missing = len(most) - len(shape)
+        if shape and missing and most[: len(shape)] == shape:
+            return f" If {name} goes with the first axes of {widest}: {name}.reshape{(*shape, *(1,) * missing)}."
+        if len(shape) == len(most) > 1 and shape != most and broadcastable([shape[::-1], most]):
+            return f" Is {name} transposed? {name}.T would fit."
+    return " Reshape or unsqueeze one of them."

@@ -7,26 +7,24 @@ operation: calling it computes the result and, if anything asks for a gradient, 
 
 An operation states its formula and rule as text, its shapes as a contract that is checked on every call, the number of
 floating-point operations it costs, and where its derivative does not exist. What it does not do is broadcast back,
-convert
-types, add up gradients or look after memory: this file and ``tape.py`` do, for all.
+convert types, add up gradients or look after memory: this file and ``tape.py`` do, for all.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import CodeType
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from . import tape
+from . import tape, versions
 from .backends import Array, Backend, backend_of
 from .contract import Contract
+from .lines import Line, line_text, users_line
 from .tensor import Tensor, functions, wrap
 
 Shape = tuple[int, ...]
@@ -38,12 +36,8 @@ registry: dict[str, type[Op]] = {}
 
 def register(op: O) -> O:
     """Class decorator: enter an operation in the registry under its name (``SiLUGrad`` becomes ``silu_grad``)."""
-    words = re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])",
-        "_",
-        op.__name__.replace("SiLU", "Silu").replace("ReLU", "Relu").replace("GELU", "Gelu"),
-    )
-    op.name = words.lower()
+    name = op.__name__.replace("SiLU", "Silu").replace("ReLU", "Relu").replace("GELU", "Gelu")
+    op.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     op.contract = Contract(op.shapes)
     registry[op.name] = op
     return op
@@ -68,6 +62,19 @@ def watch(watcher: Callable[[Op, Sequence[Array], Sequence[Array]], None]) -> It
         _watchers.remove(watcher)
 
 
+_around_rules: list[Callable[..., Any]] = []
+
+
+@contextmanager
+def around_rules(around: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block, every rule is run by ``around(op, rule, *gradients)``, which returns ``rule(*gradients)``."""
+    _around_rules.append(around)
+    try:
+        yield
+    finally:
+        _around_rules.remove(around)
+
+
 class Op(tape.Node):
     """One use of an operation; a subclass says of which. Arguments that are not differentiated go to ``__init__``."""
 
@@ -78,9 +85,10 @@ class Op(tape.Node):
     integers: ClassVar[bool] = False  # does it make sense for integers?
     contract: ClassVar[Contract]
 
-    _saved: tuple[Array, ...] = ()
+    held: tuple[Array, ...] = ()  # what was saved
     _sources: tuple[int | None, ...] = ()
-    _line: tuple[CodeType, int] | None = None
+    _time = 0  # when it saved, by the clock of versions.py
+    _line: Line | None = None
 
     # -- what a subclass writes -----------------------------------------------------------------------------------
     def forward(self, kernels: Backend, *arrays: Array) -> Any:
@@ -102,13 +110,21 @@ class Op(tape.Node):
     # -- what a subclass uses --------------------------------------------------------------------------------------
     def save(self, *arrays: Array) -> None:
         """Keep these arrays (inputs, outputs or others) for backward. Nothing else is kept."""
-        self._saved = arrays
+        self.held = arrays
 
     def saved(self) -> tuple[Tensor, ...]:
-        """What was saved, as tensors; while the walk is recorded they are linked to what they were computed from."""
+        """What was saved, as tensors; while the walk is recorded they are linked to what they were computed from.
+
+        Raises
+        ------
+        RuntimeError
+            One of the arrays was written to in the meantime, so that the rule would give a wrong gradient.
+        """
+        if self._time != versions.clock:
+            self.refuse_written()
         if not tape.is_grad_enabled():
-            return tuple([wrap(array) for array in self._saved])
-        return tuple([self._linked(array, source) for array, source in zip(self._saved, self._sources, strict=True)])
+            return tuple([wrap(array) for array in self.held])
+        return tuple([self._linked(array, source) for array, source in zip(self.held, self._sources, strict=True)])
 
     def _linked(self, array: Array, source: int | None) -> Tensor:
         if source is None:
@@ -116,10 +132,25 @@ class Op(tape.Node):
         edge = self.edges[source] if source >= 0 else (self, ~source)
         return wrap(array) if edge is None else wrap(array, *edge)
 
+    def refuse_written(self) -> None:
+        """Raise RuntimeError if something saved was written to since."""
+        for i, array in enumerate(self.held):
+            write = versions.last_write(array, self._time)
+            if write is not None:
+                raise RuntimeError(
+                    f"{self.name} (made at {self.where()}) saved {self.held_name(i)}, of shape {array.shape}, "
+                    f"for the backward pass, and {write.and_so()}"
+                )
+
+    def held_name(self, index: int) -> str:
+        """What errors call a saved array."""
+        i = self._sources[index]
+        return "an array" if i is None else f"input {self.contract.name_of(i)}" if i >= 0 else "the result"
+
     @property
     def saved_bytes(self) -> int:
         """Bytes held for the backward pass."""
-        return sum(array.nbytes for array in self._saved)
+        return sum(array.nbytes for array in self.held)
 
     # -- one use ---------------------------------------------------------------------------------------------------
     def __call__(self, *operands: Any) -> Any:
@@ -158,17 +189,21 @@ class Op(tape.Node):
         self.edges = tuple([None if t.node is None else (t.node, t.index) for t in tensors])
         self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
         self.needed = tuple([edge is not None for edge in self.edges])
-        if self._saved:
-            self._sources = tuple([_source(array, arrays, outputs) for array in self._saved])
-            self._saved = tuple([_as_array(array) for array in self._saved])
-        self._line = _users_line()
+        if self.held:
+            self._sources = tuple([_source(array, arrays, outputs) for array in self.held])
+            self.held = tuple([_as_array(array) for array in self.held])
+            self._time = versions.clock
+        self._line = users_line()
 
     # -- as a node of the tape -------------------------------------------------------------------------------------
     def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
         """Run the rule; give each gradient its input's shape and dtype (the one place where broadcasting is undone)."""
         try:
             dys = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
-            dxs = self.backward(*dys)
+            rule = self.backward
+            for around in _around_rules:
+                rule = partial(around, self, rule)
+            dxs = rule(*dys)
             dxs = dxs if isinstance(dxs, tuple) else (dxs,)
             return [
                 dx if dx is None or edge is None else _fit(dx, *edge[0].outputs[edge[1]])
@@ -184,14 +219,10 @@ class Op(tape.Node):
 
     def release(self) -> None:
         super().release()
-        self._saved = ()
+        self.held = ()
 
     def where(self) -> str:
-        if self._line is None:
-            return super().where()
-        code, instruction = self._line
-        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
-        return f"{code.co_filename}:{next(lines, code.co_firstlineno)}"
+        return line_text(self._line)
 
 
 def differentiate(
@@ -233,14 +264,21 @@ def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
             )
     tensors = [x if isinstance(x, (Tensor, int, float)) else Tensor(x) for x in operands]
     dtype = common_dtype([x.dtype if isinstance(x, Tensor) else type(x) for x in tensors])
-    if dtype.kind not in "fc" and not op.integers:
-        name = next(op.contract.name_of(i) for i, x in enumerate(tensors) if isinstance(x, Tensor))
-        raise TypeError(
-            f"{op.name}: {name} holds {dtype} numbers, and {op.name} needs floating-point ones; convert it with "
-            f"{name}.float()" + (" (and divide images of 0..255 by 255)" if dtype == np.uint8 else "")
-        )
+    if not op.integers:
+        _refuse_integers(op, tensors, dtype)
     made = [x if isinstance(x, Tensor) else wrap(np.asarray(x, dtype)) for x in tensors]
     return [x if x.dtype == dtype else x.to(dtype) for x in made]
+
+
+def _refuse_integers(op: Op, tensors: Sequence[Any], dtype: np.dtype) -> None:
+    """Numbers entry by entry take the dtype of the others; whole images or matrices of integers are a mistake."""
+    whole = [i for i, x in enumerate(tensors) if isinstance(x, Tensor) and x.dtype.kind not in "fc"]
+    if whole and (dtype.kind not in "fc" or not op.contract.is_trivial):
+        name, found = op.contract.name_of(whole[0]), tensors[whole[0]].dtype
+        raise TypeError(
+            f"{op.name}: {name} holds {found} numbers, and {op.name} needs floating-point ones; convert it with "
+            f"{name}.float()" + (" (and divide images of 0..255 by 255)" if found == np.uint8 else "")
+        )
 
 
 def common_dtype(dtypes: Sequence[Any]) -> np.dtype:
@@ -260,16 +298,3 @@ def common_dtype(dtypes: Sequence[Any]) -> np.dtype:
 def _as_array(value: Any) -> Array:
     # NumPy turns results of shape () into scalars, which have no memory to add gradients into
     return np.asarray(value) if isinstance(value, np.generic) else value
-
-
-_package = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-
-def _users_line() -> tuple[CodeType, int] | None:
-    """Code and instruction of the innermost caller outside this package; the line is worked out only if asked for."""
-    frame = sys._getframe(2)
-    while frame.f_code.co_filename.startswith(_package):
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti

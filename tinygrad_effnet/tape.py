@@ -1,8 +1,7 @@
 """The tape: what was computed, and the walk backwards over it.
 
 Every recorded use of an operation is a `Node`. A tensor points to the node that made it, a node points to the nodes
-that
-made its inputs, and nothing points forward: the tape is held by the results computed on it and dies with them.
+that made its inputs, and nothing points forward: the tape is held by the results computed on it and dies with them.
 
 Nodes are numbered as they are made, so a node's number is larger than those of all it depends on. The walk needs no
 more than that: always take the waiting node with the largest number. When its turn comes, everything that used its

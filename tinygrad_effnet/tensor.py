@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import tape
+from . import tape, versions
+from .interop import Interop, borrow, check_numbers
 
 Array = Any
 Number = int | float | bool
@@ -40,7 +41,7 @@ def _method(name: str) -> Callable[..., Tensor]:
     return method
 
 
-class Tensor:
+class Tensor(Interop):
     """A multi-dimensional array that operations on it can be differentiated through.
 
     Parameters
@@ -55,7 +56,8 @@ class Tensor:
     Attributes
     ----------
     array : numpy.ndarray or cupy.ndarray
-        The numbers themselves. Writing to them changes the tensor, and the tape does not notice.
+        The numbers themselves. Writing to them changes the tensor, and only `detect_anomaly` notices; write with
+        ``tensor[...] = value``, which the tape knows of.
     grad : Tensor or None
         Sum of the gradients of all backward passes since it was last set to None; same shape and dtype.
     node, index
@@ -77,7 +79,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "array", "grad", "index", "node")
-    __array_ufunc__ = None  # ndarray * Tensor asks Tensor.__rmul__ instead of multiplying entry by entry
 
     array: Array
     grad: Tensor | None
@@ -118,14 +119,8 @@ class Tensor:
 
     def __len__(self) -> int:
         if not self.ndim:
-            raise TypeError("len(tensor): a tensor of shape () has no first axis")
+            raise TypeError("len(tensor): a tensor of shape () has no first axis; reshape(1) gives it one")
         return len(self.array)
-
-    def numpy(self) -> np.ndarray:
-        """The numbers as a read-only NumPy array that shares memory; ``.numpy().copy()`` gives one to write to."""
-        view = self.array.view()
-        view.flags.writeable = False
-        return view
 
     def item(self) -> Any:
         """The only entry, as a Python number."""
@@ -138,9 +133,6 @@ class Tensor:
     def tolist(self) -> Any:
         return self.array.tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
     def __float__(self) -> float:
         return float(self.item())
 
@@ -150,8 +142,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.array.size != 1:
             raise ValueError(
-                f"bool(tensor): shape {self.shape} is neither true nor false; reduce it with .all() or .any() of "
-                ".numpy()"
+                f"bool(tensor): shape {self.shape} is neither true nor false; reduce it with .numpy().all() or .any()"
             )
         return bool(self.array.item())
 
@@ -243,6 +234,7 @@ class Tensor:
         elif self.grad is None:
             self.grad = wrap(gradient.array.copy())
         else:
+            versions.wrote("backward(), adding to .grad,", self.grad.array)
             self.grad.array += gradient.array
 
     def detach(self) -> Tensor:
@@ -264,19 +256,11 @@ class Tensor:
 
     def _recorded(self, caller: str) -> tape.Node:
         if self.node is None:
-            raise ValueError(f"{caller}: this tensor does not require a gradient, so none will ever arrive")
+            raise ValueError(
+                f"{caller}: this tensor does not require a gradient, so none will ever arrive; make it, or what it is "
+                "computed from, with requires_grad=True"
+            )
         return self.node
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "a Tensor cannot be pickled; save .numpy(), or a module's state_dict() with "
-            "training.checkpoint.save_weights"
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise ValueError("deepcopy: only leaves can be copied; use .detach() first")
-        return Tensor(self, requires_grad=self.requires_grad)
 
     # -- operators -----------------------------------------------------------------------------------------------
     __add__, __radd__ = _operator("add"), _reflected("add")
@@ -296,10 +280,15 @@ class Tensor:
         if self.node is not None and tape.is_grad_enabled():
             raise ValueError(
                 "tensor[...] = value would change numbers that the tape has recorded; write inside no_grad() for a "
-                "leaf, "
-                "or build a new tensor with where(), cat() or pad()"
+                "leaf, or build a new tensor with where(), cat() or pad()"
+            )
+        if not self.array.flags.writeable:
+            raise ValueError(
+                f"tensor[...] = value: the memory of this tensor (shape {self.shape}) is read-only, as its owner or a "
+                "broadcast left it; write to a copy, Tensor(x)"
             )
         self.array[plain_index(index)] = value.array if isinstance(value, Tensor) else value
+        versions.wrote("tensor[...] = value", self.array)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -360,10 +349,22 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares memory with a NumPy array: writing to one changes the other."""
     if not isinstance(array, np.ndarray):
         raise TypeError(
-            f"from_numpy(array): expected a numpy.ndarray, got {type(array).__name__}; use Tensor(...) for anything "
-            "else"
+            f"from_numpy(array): expected a numpy.ndarray, got {type(array).__name__}; use Tensor(...) for it"
         )
-    return wrap(_check_numbers(array))
+    return wrap(check_numbers(array))
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor that shares memory with a PyTorch tensor, or any other array on the host that speaks DLPack.
+
+    Writing to one changes the other, unless the other library lent the memory as read-only.
+
+    Raises
+    ------
+    TypeError
+        ``x`` does not speak DLPack, lies on a device, or holds no numbers.
+    """
+    return wrap(check_numbers(borrow(x)))
 
 
 def _to_array(data: Any, dtype: Any) -> Array:
@@ -372,15 +373,14 @@ def _to_array(data: Any, dtype: Any) -> Array:
     elif isinstance(data, np.generic):
         data = np.asarray(data)
     if hasattr(data, "dtype") and hasattr(data, "astype"):  # an array of the host or of a device
-        return _check_numbers(data.astype(dtype or data.dtype, copy=True))
-    array = np.array(plain_index(data), dtype=dtype)
-    return _check_numbers(array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array)
-
-
-def _check_numbers(array: Array) -> Array:
-    if array.dtype.kind not in "bifcu":
-        raise TypeError(f"Tensor(data): numbers expected, got dtype {array.dtype}")
-    return array
+        return check_numbers(data.astype(dtype or data.dtype, copy=True))
+    try:
+        array = np.array(plain_index(data), dtype=dtype)
+    except ValueError as error:
+        raise ValueError(
+            f"Tensor(data): the lists cannot be made an array; are they of equal lengths? {error}"
+        ) from None
+    return check_numbers(array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array)
 
 
 def plain_index(value: Any) -> Any:

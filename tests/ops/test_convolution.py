@@ -116,9 +116,9 @@ def test_errors_say_what_does_not_fit_and_what_may_be_meant() -> None:
     def conv(x: tuple[int, ...], w: tuple[int, ...], **options: Any) -> None:
         tg.ops.conv2d(tg.Tensor(np.ones(x)), tg.Tensor(np.ones(w)), **options)
 
-    with pytest.raises(ValueError, match=r"axis 1 of w must be C/groups = 3, but is 4") as caught:
+    with pytest.raises(ValueError, match=r"axis 1 of weight must be C/groups = 3, but is 4") as caught:
         conv((2, 3, 8, 8), (6, 4, 3, 3))
-    assert "x: N C H W = (2, 3, 8, 8)\n  w: O C/groups kh kw = (6, 4, 3, 3)" in str(caught.value)
+    assert "x: N C H W = (2, 3, 8, 8)\n  weight: O C/groups kh kw = (6, 4, 3, 3)" in str(caught.value)
     with pytest.raises(ValueError, match="Are the images N H W C"):
         conv((2, 8, 8, 3), (6, 3, 3, 3))
     with pytest.raises(ValueError, match=r"x must have 4 axes .* has 3[\s\S]*x.unsqueeze\(0\)"):
@@ -127,7 +127,7 @@ def test_errors_say_what_does_not_fit_and_what_may_be_meant() -> None:
         conv((2, 3, 8, 8), (3, 6, 3, 3))
     with pytest.raises(ValueError, match="depthwise convolution, groups=3"):
         conv((2, 3, 8, 8), (3, 1, 3, 3))
-    with pytest.raises(ValueError, match=r"conv2d\(groups\): 4 must be a divisor of the number of filters"):
+    with pytest.raises(ValueError, match=r"conv2d\(groups\): got 4; expected a divisor of the number of filters"):
         conv((2, 4, 8, 8), (6, 1, 3, 3), groups=4)
     with pytest.raises(ValueError, match=r"C = 3 \(from x\) cannot be divided by groups = 2"):
         conv((2, 3, 8, 8), (6, 1, 3, 3), groups=2)

@@ -85,7 +85,7 @@ def test_second_gradients_through_repeated_indices() -> None:
 
 def test_indices_outside() -> None:
     x = tg.Tensor(np.ones((2, 3)))
-    with pytest.raises(IndexError, match=r"tensor\[index\]: .*out of bounds.*\(the tensor has shape \(2, 3\)\)"):
+    with pytest.raises(IndexError, match=r"tensor\[index\]: .*out of bounds.*the tensor has shape \(2, 3\)"):
         x[2]
     with pytest.raises(IndexError, match="too many indices"):
         x[0, 0, 0]

@@ -11,9 +11,11 @@ large.)
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from .. import versions
 from ..ops.random import default_generator
 from ..tensor import Tensor
 
@@ -28,14 +30,12 @@ def fans(weight: Tensor, groups: int = 1) -> tuple[int, int]:
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with numbers from a normal distribution."""
-    tensor.array[...] = default_generator().normal(mean, std, tensor.shape)
-    return tensor
+    return _fill(tensor, default_generator().normal(mean, std, tensor.shape), "normal_()")
 
 
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Fill with numbers from [low, high)."""
-    tensor.array[...] = default_generator().uniform(low, high, tensor.shape)
-    return tensor
+    return _fill(tensor, default_generator().uniform(low, high, tensor.shape), "uniform_()")
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0) -> Tensor:
@@ -46,14 +46,12 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: floa
     while outside.any():
         values[outside] = generator.normal(mean, std, int(outside.sum()))
         outside = (values < low) | (values > high)
-    tensor.array[...] = values
-    return tensor
+    return _fill(tensor, values, "trunc_normal_()")
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """Fill with one value."""
-    tensor.array[...] = value
-    return tensor
+    return _fill(tensor, value, "constant_()")
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -97,3 +95,9 @@ def xavier_uniform_(weight: Tensor, gain: float = 1.0, groups: int = 1) -> Tenso
 def empty(*shape: int) -> np.ndarray:
     """A float32 array for an initialiser to fill."""
     return np.empty(shape, np.float32)
+
+
+def _fill(tensor: Tensor, values: Any, writer: str) -> Tensor:
+    versions.wrote(writer, tensor.array)
+    tensor.array[...] = values
+    return tensor

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from .. import ops
+from .. import ops, versions
 from ..ops.window import PaddingLike, PairLike, pair
 from ..tensor import Tensor
 from . import init
@@ -103,8 +103,12 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4:
-            raise ValueError(f"BatchNorm2d: x must have 4 axes (N C H W), but has shape {x.shape}")
+            raise ValueError(
+                f"BatchNorm2d: x must have 4 axes (N C H W), but has shape {x.shape}; one image of its own needs a "
+                "batch axis, x.unsqueeze(0)"
+            )
         if self.training:
+            versions.wrote("BatchNorm2d, counting batches,", self.num_batches_tracked.array)
             self.num_batches_tracked.array += 1
         return ops.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .. import versions
 from ..tensor import Hook, Tensor
 from .summary import Summary, summarize
 
@@ -215,6 +216,7 @@ class Module:
                 f"load_state_dict(state): it does not fit {type(self).__name__} in {len(problems)} places, and "
                 "nothing was loaded:\n" + _shortened(problems) + advice
             )
+        versions.wrote("load_state_dict()", *[own[name].array for name in shared])
         for name in shared:
             own[name].array[...] = given[name]
         return differences

@@ -15,7 +15,7 @@ from ..tensor import Tensor, wrap
 if TYPE_CHECKING:
     from .module import Module
 
-PRODUCTS = {"mat_mul", "conv2d", "depthwise_conv2d"}  # the operations whose cost the literature counts
+PRODUCTS = {"matmul", "conv2d", "depthwise_conv2d"}  # the operations whose cost the literature counts
 
 
 @dataclass

@@ -52,6 +52,9 @@ class ReLU6(Op):
         (y,) = self.saved()
         return where(wrap((y.array > 0) & (y.array < 6)), dy, 0.0)
 
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 2 * math.prod(inputs[0])
+
 
 @register
 class LeakyReLU(Op):
@@ -92,7 +95,7 @@ class Sigmoid(Op):
         return dy * (y * (1.0 - y))
 
     def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-        return 4 * math.prod(inputs[0])
+        return 5 * math.prod(inputs[0])
 
 
 @register
@@ -112,7 +115,7 @@ class SiLU(Op):
         return SiLUGrad()(x, dy)
 
     def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-        return 5 * math.prod(inputs[0])
+        return 6 * math.prod(inputs[0])
 
 
 @register
@@ -136,11 +139,11 @@ class SiLUGrad(Op):
         return dx, SiLUGrad()(x, dg) if self.needed[1] else None
 
     def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-        return 8 * math.prod(inputs[0])
+        return 10 * math.prod(inputs[0])
 
 
 @register
-class HardSigmoid(Op):
+class Hardsigmoid(Op):
     """Piecewise linear sigmoid (Courbariaux et al. 2015, with MobileNetV3's slope)."""
 
     formula = "y = min(max(x + 3, 0), 6) / 6"
@@ -156,9 +159,12 @@ class HardSigmoid(Op):
         (x,) = self.saved()
         return where(wrap((x.array > -3) & (x.array < 3)), dy / 6.0, 0.0)
 
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 4 * math.prod(inputs[0])
+
 
 @register
-class HardSwish(Op):
+class Hardswish(Op):
     """x times its hard sigmoid (Howard et al. 2019, MobileNetV3, section 5.2)."""
 
     formula = "y = x · min(max(x + 3, 0), 6) / 6"
@@ -173,6 +179,9 @@ class HardSwish(Op):
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.saved()
         return where(x >= 3, dy, where(x <= -3, 0.0, dy * (x / 3.0 + 0.5)))
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 5 * math.prod(inputs[0])
 
 
 @register
@@ -231,6 +240,9 @@ class Softplus(Op):
     def backward(self, dy: Tensor) -> Tensor:
         (x,) = self.saved()
         return dy * sigmoid(x)
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 6 * math.prod(inputs[0])
 
 
 class _AlongAxis(Op):
@@ -313,13 +325,13 @@ def silu(x: Any) -> Tensor:
 @function
 def hardsigmoid(x: Any) -> Tensor:
     """min(max(x + 3, 0), 6) / 6."""
-    return HardSigmoid()(x)
+    return Hardsigmoid()(x)
 
 
 @function
 def hardswish(x: Any) -> Tensor:
     """x * hardsigmoid(x)."""
-    return HardSwish()(x)
+    return Hardswish()(x)
 
 
 @function

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..backends import Array, Backend, backend_of
-from ..op import Op, function, register
+from ..contract import broadcastable, refuse_broadcast
+from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
 from .elementwise import log
 
@@ -165,6 +167,9 @@ class Clip(Op):
         (x,) = self.saved()
         return where(wrap((x.array >= self.low) & (x.array <= self.high)), dy, 0.0)
 
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return (math.isfinite(self.low) + math.isfinite(self.high)) * math.prod(inputs[0])
+
 
 @register
 class Maximum(Op):
@@ -221,13 +226,21 @@ class Where(Op):
         self.condition = condition
 
     def forward(self, kernels: Backend, a: Array, b: Array) -> Array:
+        shapes = [self.condition.shape, a.shape, b.shape]
+        if not broadcastable(shapes):
+            refuse_broadcast(self.name, dict(zip(("condition", "a", "b"), shapes, strict=True)))
+        self.save(self.condition)  # the user's own array, perhaps: somebody may write to it
         return kernels.where(self.condition, a, b)
 
     def backward(self, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        condition = self.saved()[0].array
         return (
-            Where(self.condition)(dy, 0.0) if self.needed[0] else None,
-            Where(self.condition)(0.0, dy) if self.needed[1] else None,
+            Where(condition)(dy, 0.0) if self.needed[0] else None,
+            Where(condition)(0.0, dy) if self.needed[1] else None,
         )
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 0
 
 
 @register
@@ -248,6 +261,9 @@ class Cast(Op):
 
     def backward(self, dy: Tensor) -> Tensor:
         return Cast(self.source)(dy)
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 0
 
 
 # -- functions --------------------------------------------------------------------------------------------------
@@ -350,6 +366,9 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 def _comparison(name: str, symbol: str) -> Any:
     def compare(a: Any, b: Any) -> Tensor:
         left, right = (v.array if isinstance(v, Tensor) else v for v in (a, b))
+        shapes = {"a": np.shape(left), "b": np.shape(right)}
+        if not broadcastable(list(shapes.values())):
+            refuse_broadcast(name, shapes)
         return wrap(np.asarray(getattr(operator, name)(left, right)))
 
     compare.__name__ = name

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from ..backends import Array, Backend, Pair, Window
+from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor
 from .shape import reshape
@@ -36,7 +37,7 @@ class Conv2d(_Convolution):
 
     formula = "y[n,o,i,j] = Σ_c,p,q w[o,c,p,q] · x[n, c, i·s + p·d − pad, j·s + q·d − pad]"
     rule = "x̄ = conv2d_input_grad(ȳ, w),  w̄ = conv2d_weight_grad(x, ȳ)"
-    shapes = "x: N C H W, w: O C/groups kh kw -> N O Ho Wo"
+    shapes = "x: N C H W, weight: O C/groups kh kw -> N O Ho Wo"
 
     def forward(self, kernels: Backend, x: Array, w: Array) -> Array:
         self.save(x, w)
@@ -60,7 +61,12 @@ class Conv2d(_Convolution):
             return f"Did you mean a depthwise convolution, groups={x[1]}?"
         if len(x) == len(w) == 4 and w[0] == x[1]:
             return "Is the weight transposed? Its axes are (outputs, inputs/groups, height, width)."
-        return ""
+        if len(x) == len(w) == 4 and x[1] % self.groups:
+            return "groups must divide the channels of x, and the number of filters."
+        if len(x) == len(w) == 4:
+            fits = w[0], x[1] // self.groups, *w[2:]
+            return f"A weight of shape {fits} would fit these images; this one fits {w[1] * self.groups} channels."
+        return "Images are (N, C, H, W), and the weight is (outputs, inputs/groups, height, width)."
 
 
 @register
@@ -119,7 +125,7 @@ class DepthwiseConv2d(_Depthwise):
 
     formula = "y[n,c,i,j] = Σ_p,q w[c,p,q] · x[n, c, i·s + p·d − pad, j·s + q·d − pad]"
     rule = "x̄ = depthwise_conv2d_input_grad(ȳ, w),  w̄ = depthwise_conv2d_weight_grad(x, ȳ)"
-    shapes = "x: N C H W, w: C 1 kh kw -> N C Ho Wo"
+    shapes = "x: N C H W, weight: C 1 kh kw -> N C Ho Wo"
 
     def forward(self, kernels: Backend, x: Array, w: Array) -> Array:
         self.save(x, w)
@@ -213,9 +219,11 @@ def conv2d(
     ValueError
         Shapes do not fit each other, the groups or the image.
     """
+    expect_arrays("conv2d", x=x, weight=weight)
     if not isinstance(groups, int) or groups < 1 or (weight.ndim and weight.shape[0] % groups):
         raise ValueError(
-            f"conv2d(groups): {groups!r} must be a divisor of the number of filters (weight has shape {weight.shape})"
+            f"conv2d(groups): got {groups!r}; expected a divisor of the number of filters, the first axis of weight "
+            f"(shape {weight.shape})"
         )
     if groups > 1 and groups == weight.shape[0] and x.ndim == 4 and x.shape[1] == groups:
         return depthwise_conv2d(x, weight, bias, stride, padding, dilation)
@@ -236,6 +244,7 @@ def depthwise_conv2d(
 
     The other arguments, and the errors, are those of `conv2d`.
     """
+    expect_arrays("depthwise_conv2d", x=x, weight=weight)
     window, size = _window("depthwise_conv2d", x, weight, stride, padding, dilation)
     return _plus_bias("depthwise_conv2d", DepthwiseConv2d(window, size)(x, weight), bias)
 

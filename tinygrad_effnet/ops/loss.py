@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import expect_arrays
 from ..op import function
 from ..tensor import Tensor, wrap
 from .activation import log_softmax, softplus
@@ -25,7 +26,10 @@ def _reduce(name: str, loss: Tensor, reduction: str, divisor: Any = None) -> Ten
 def _same_shape(name: str, x: Tensor, target: Any) -> Tensor:
     target = target if isinstance(target, Tensor) else Tensor(target)
     if x.shape != target.shape:
-        raise ValueError(f"{name}: input has shape {x.shape} and target {target.shape}; they must agree")
+        raise ValueError(
+            f"{name}: input has shape {x.shape} and target {target.shape}; they must agree, so reshape one of them "
+            "(broadcasting would compare every entry with every other)"
+        )
     return target
 
 
@@ -63,8 +67,12 @@ def cross_entropy(
     TypeError
         The labels are not whole numbers.
     """
+    expect_arrays("cross_entropy", logits=logits)
     if logits.ndim != 2:
-        raise ValueError(f"cross_entropy(logits): expected (N, K), samples by classes, got shape {logits.shape}")
+        raise ValueError(
+            f"cross_entropy(logits): expected (N, K), samples by classes, got shape {logits.shape}; reshape them, with "
+            "unsqueeze(0) for one sample of its own"
+        )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy(label_smoothing): {label_smoothing}; expected a number between 0 and 1")
     classes = logits.shape[1]
@@ -75,7 +83,7 @@ def cross_entropy(
     if labels.dtype.kind == "f" and labels.shape == logits.shape:
         hard, counted = labels, np.asarray(len(labels))
     else:
-        hard = _one_hot(labels, logits.shape, ignore_index, logits.dtype)
+        hard = _one_hot("cross_entropy", labels, logits.shape, ignore_index, logits.dtype)
         counted = hard @ weights
     spread = hard.sum(axis=1, keepdims=True) * (label_smoothing / classes)  # nothing for an ignored sample
     goal = ((1 - label_smoothing) * hard + spread) * weights
@@ -87,23 +95,26 @@ def _plain(values: Any) -> np.ndarray:
     return values.array if isinstance(values, Tensor) else np.asarray(values)
 
 
-def _one_hot(labels: np.ndarray, shape: tuple[int, ...], ignore_index: int, dtype: Any) -> np.ndarray:
+def _one_hot(name: str, labels: np.ndarray, shape: tuple[int, ...], ignore_index: int, dtype: Any) -> np.ndarray:
     """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored."""
     n, classes = shape
     if labels.shape != (n,):
         raise ValueError(
-            f"cross_entropy(target): shape {labels.shape} does not fit logits {shape}; expected ({n},) class numbers, "
+            f"{name}(target): shape {labels.shape} does not fit logits {shape}; expected ({n},) class numbers, "
             f"or {shape} probabilities (floating-point)"
         )
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy(target): class numbers must be integers, got {labels.dtype}")
+        raise TypeError(
+            f"{name}(target): class numbers must be integers, got {labels.dtype} of shape {labels.shape}; "
+            "convert them with .astype(int), or give probabilities of the logits' shape"
+        )
     ignored = labels == ignore_index
     wrong = ~ignored & ((labels < 0) | (labels >= classes))
     if wrong.any():
         first = int(np.argmax(wrong))
         hint = " Are the labels counted from 1? Subtract 1." if labels.min() >= 1 and labels.max() == classes else ""
         raise ValueError(
-            f"cross_entropy(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
+            f"{name}(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
             f"logits {shape}.{hint}"
         )
     hot = np.zeros(shape, dtype)
@@ -129,7 +140,11 @@ def binary_cross_entropy_with_logits(
     """
     goal = _same_shape("binary_cross_entropy_with_logits", logits, target)
     if goal.array.size and (goal.array.min() < 0 or goal.array.max() > 1):
-        raise ValueError("binary_cross_entropy_with_logits(target): entries must lie between 0 and 1")
+        low, high = goal.array.min(), goal.array.max()
+        raise ValueError(
+            f"binary_cross_entropy_with_logits(target): entries from {low} to {high}; expected probabilities from 0 to "
+            "1, so scale them, or use mse_loss"
+        )
     # -t log σ(x) - (1 - t) log(1 - σ(x)), with log σ(x) = -softplus(-x) and log(1 - σ(x)) = -softplus(x)
     positive = goal * softplus(-logits)
     if pos_weight is not None:
@@ -143,8 +158,14 @@ def binary_cross_entropy_with_logits(
 @function
 def nll_loss(log_probabilities: Tensor, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """Negative log-likelihood: minus the entry of ``log_probabilities`` (N, K) at each sample's class (N,)."""
+    expect_arrays("nll_loss", log_probabilities=log_probabilities)
+    if log_probabilities.ndim != 2:
+        raise ValueError(
+            f"nll_loss(log_probabilities): expected (N, K), samples by classes, got shape {log_probabilities.shape}; "
+            "reshape them"
+        )
     labels = _plain(target)
-    hot = _one_hot(labels, log_probabilities.shape, -100, log_probabilities.dtype)
+    hot = _one_hot("nll_loss", labels, log_probabilities.shape, -100, log_probabilities.dtype)
     goal = hot if weight is None else hot * _plain(weight).astype(hot.dtype)
     loss = -sum(log_probabilities * wrap(goal), 1)
     return _reduce("nll_loss", loss, reduction, float(goal.sum()))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backends import Array, Backend
+from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor
 from .shape import permute, reshape
 
 
 @register
-class MatMul(Op):
+class Matmul(Op):
     """Matrix product; leading axes are batches and broadcast."""
 
     formula = "y_ij = Σₖ a_ik · b_kj"
@@ -27,8 +28,8 @@ class MatMul(Op):
     def backward(self, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = self.saved()
         return (
-            MatMul()(dy, _transposed(b)) if self.needed[0] else None,
-            MatMul()(_transposed(a), dy) if self.needed[1] else None,
+            Matmul()(dy, _transposed(b)) if self.needed[0] else None,
+            Matmul()(_transposed(a), dy) if self.needed[1] else None,
         )
 
     def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
@@ -36,7 +37,9 @@ class MatMul(Op):
 
     def hint(self, inputs: Sequence[Shape]) -> str:
         a, b = inputs
-        return "Did you mean b transposed? Its last axis would fit." if len(b) > 1 and a[-1:] == b[-1:] else ""
+        if len(b) > 1 and a[-1:] == b[-1:]:
+            return "Did you mean b transposed? Its last axis would fit."
+        return "The last axis of a and the last but one of b are summed over, and those before them broadcast."
 
 
 def _transposed(x: Tensor) -> Tensor:
@@ -57,7 +60,12 @@ def matmul(a: Any, b: Any) -> Tensor:
         raise ValueError(
             f"matmul: shapes {a.shape} and {b.shape}; both need at least one axis, use * for a single number"
         )
-    y = MatMul()(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
+    if 1 in (a.ndim, b.ndim) and a.shape[-1] != b.shape[-2:][0]:  # named here, before a vector becomes a matrix
+        raise ValueError(
+            f"matmul: a has shape {a.shape} and b {b.shape}; the last axis of a must be as long as the "
+            f"{'only' if b.ndim == 1 else 'last but one'} axis of b, so transpose or reshape one of them"
+        )
+    y = Matmul()(reshape(a, (1, -1)) if a.ndim == 1 else a, reshape(b, (-1, 1)) if b.ndim == 1 else b)
     shape = y.shape
     if a.ndim == 1:
         shape = (*shape[:-2], shape[-1])
@@ -75,10 +83,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ValueError
         The shapes do not fit.
     """
+    expect_arrays("linear", x=x, weight=weight)
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: x has shape {x.shape} and weight {weight.shape}; the last axis of x must be weight.shape[1], "
-            "since weight is (outputs, inputs)"
+            "since weight is (outputs, inputs)" + ("; weight.T would fit" if x.shape[-1:] == weight.shape[:1] else "")
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one number an output")

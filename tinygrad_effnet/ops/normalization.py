@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .. import versions
 from ..backends import Array, Backend, backend_of
+from ..contract import expect_arrays
 from ..op import Op, Shape, differentiate, function, register
 from ..tensor import Tensor, wrap
 from .elementwise import sqrt
@@ -126,8 +128,12 @@ def batch_norm(
     ValueError
         Shapes do not fit, or there is one value a channel only, whose variance says nothing.
     """
+    expect_arrays("batch_norm", x=x)
     if x.ndim < 2:
-        raise ValueError(f"batch_norm: x must have at least 2 axes (N C ...), but has shape {x.shape}")
+        raise ValueError(
+            f"batch_norm(x): expected at least 2 axes (N C ...), got shape {x.shape}; one sample of its own needs a "
+            "batch axis, x.unsqueeze(0)"
+        )
     channels = x.shape[1]
     for name, v in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if v is not None and v.shape != (channels,):
@@ -149,6 +155,7 @@ def batch_norm(
     norm = BatchNorm(eps)
     y = norm(x, gamma, beta)
     if training and count and running_mean is not None and running_var is not None:
+        versions.wrote("batch_norm(), moving its running statistics,", running_mean.array, running_var.array)
         for running, batch in ((running_mean, norm.mean), (running_var, norm.var * (count / (count - 1)))):
             running.array += momentum * (batch.astype(running.dtype) - running.array)
     return y

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backends import Array, Backend, Pair, Window
+from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
 from .matmul import matmul
@@ -172,8 +173,12 @@ def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
     Cell i reaches from floor(i·H/Ho) to ceil((i+1)·H/Ho), as in PyTorch, so cells overlap where Ho does not divide H.
     With ``output_size=1`` it is global average pooling.
     """
+    expect_arrays("adaptive_avg_pool2d", x=x)
     if x.ndim != 4:
-        raise ValueError(f"adaptive_avg_pool2d: x must have 4 axes (N C H W), but has shape {x.shape}")
+        raise ValueError(
+            f"adaptive_avg_pool2d: x must have 4 axes (N C H W), but has shape {x.shape}; one image of its own needs "
+            "a batch axis, x.unsqueeze(0)"
+        )
     rows, columns = pair("adaptive_avg_pool2d", "output_size", output_size)
     if (rows, columns) == (1, 1):
         return mean(x, (2, 3), keepdim=True)
@@ -198,15 +203,18 @@ def _cells(size: int, cells: int, dtype: np.dtype) -> np.ndarray:
 def _window(
     name: str, x: Tensor, kernel: PairLike, stride: PairLike | None, padding: PaddingLike, dilation: PairLike
 ) -> tuple[Window, Pair]:
+    expect_arrays(name, x=x)
     if x.ndim != 4:
-        raise ValueError(f"{name}: x must have 4 axes (N C H W), but has shape {x.shape}")
+        raise ValueError(
+            f"{name}: x must have 4 axes (N C H W), but has shape {x.shape}; one image of its own needs a batch axis, "
+            "x.unsqueeze(0)"
+        )
     size = x.shape[2], x.shape[3]
     window = window_of(name, kernel, kernel if stride is None else stride, padding, dilation, size)
     if any(_sees_no_pixel(*axis) for axis in zip(size, *window, strict=True)):
         raise ValueError(
             f"{name}(padding): with padding {window.padding} a window of {window.kernel} sees no pixel of an image of "
-            f"{size}; "
-            "pad less"
+            f"{size}; pad less"
         )
     return window, size
 

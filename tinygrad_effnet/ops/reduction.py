@@ -109,9 +109,12 @@ class Amin(_Extreme):
         self.save(x, y)
         return y
 
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return 2 * math.prod(inputs[0])  # every entry changes its sign first
+
 
 @register
-class LogSumExp(Reduction):
+class Logsumexp(Reduction):
     """Logarithm of the sum of exponentials, computed so that it cannot overflow."""
 
     formula = "y = ln Σ eˣ = m + ln Σ e^(x − m),  m = max x"
@@ -144,14 +147,17 @@ def _axes(name: str, x: Any, dim: Dim) -> tuple[int, ...] | None:
             )
     axes = tuple(sorted(axis % ndim for axis in axes))
     if len(set(axes)) < len(axes):
-        raise ValueError(f"{name}(dim): {dim} names an axis twice")
+        raise ValueError(f"{name}(dim): {dim} names an axis twice (of {ndim}); name each once")
     return axes
 
 
 def _not_empty(name: str, x: Any, axes: tuple[int, ...] | None) -> None:
     shape = np.shape(x.array if isinstance(x, Tensor) else x)
     if 0 in (shape if axes is None else [shape[i] for i in axes]):
-        raise ValueError(f"{name}: nothing to choose from: x has shape {shape}, so the reduced axes hold no entry")
+        raise ValueError(
+            f"{name}: nothing to choose from: x has shape {shape}, so the reduced axes hold no entry; "
+            "reduce other axes, or leave empty tensors out"
+        )
 
 
 @function
@@ -176,7 +182,10 @@ def var(x: Tensor, dim: Dim = None, correction: int = 1, keepdim: bool = False) 
     distance = x - mean(x, axes, keepdim=True)
     count = math.prod(x.shape if axes is None else [x.shape[i] for i in axes])
     if count <= correction:
-        raise ValueError(f"var(correction): {count} entries with correction {correction} leave nothing to divide by")
+        raise ValueError(
+            f"var(correction): {count} entries with correction {correction} leave nothing to divide by; give more "
+            "entries, or correction=0"
+        )
     return sum(distance * distance, axes, keepdim) / float(count - correction)
 
 
@@ -213,4 +222,4 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 @function
 def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Logarithm of the sum of exp(x) over ``dim``, without overflow."""
-    return LogSumExp(_axes("logsumexp", x, dim), keepdim)(x)
+    return Logsumexp(_axes("logsumexp", x, dim), keepdim)(x)

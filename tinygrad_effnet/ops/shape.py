@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend
+from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, plain_index
 
@@ -142,6 +143,13 @@ class ScatterAdd(Op):
     def backward(self, dy: Tensor) -> Tensor:
         return Getitem(self.index)(dy)
 
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return math.prod(inputs[0])
+
+
+def _own(part: Any) -> Any:
+    return part.copy() if hasattr(part, "dtype") else part
+
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
@@ -202,7 +210,10 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
         or any(n < -1 for n in shape)
         or (x.size != known if -1 not in shape else known == 0 or x.size % known)
     ):
-        raise ValueError(f"reshape(shape): {shape} does not hold the {x.size} entries of a tensor of shape {x.shape}")
+        raise ValueError(
+            f"reshape(shape): {shape} does not hold the {x.size} entries of a tensor of shape {x.shape}; the sizes "
+            "must multiply to that number, and one of them may be -1"
+        )
     return Reshape(shape)(x)
 
 
@@ -212,7 +223,8 @@ def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
     order = tuple(d % x.ndim if -x.ndim <= d < x.ndim else d for d in dims)
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(
-            f"permute(dims): {tuple(dims)} must name each of the {x.ndim} axes of x (shape {x.shape}) once"
+            f"permute(dims): {tuple(dims)} must name each of the {x.ndim} axes of x (shape {x.shape}) once, such as "
+            f"{tuple(reversed(range(x.ndim)))}"
         )
     return Permute(order)(x)
 
@@ -233,7 +245,9 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return reshape(x, (1,))
     start, end = checked_axis("flatten", x, start_dim), checked_axis("flatten", x, end_dim)
     if start > end:
-        raise ValueError(f"flatten(start_dim, end_dim): axis {start} comes after axis {end}")
+        raise ValueError(
+            f"flatten(start_dim, end_dim): axis {start} comes after axis {end} of shape {x.shape}; swap them"
+        )
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
@@ -278,7 +292,10 @@ def sum_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"sum_to(shape): {shape} cannot have been repeated to {x.shape}")
+        raise ValueError(
+            f"sum_to(shape): {shape} cannot have been repeated to {x.shape}; from the right, each of its sizes must be "
+            "that of x or 1"
+        )
     return SumTo(shape)(x)
 
 
@@ -286,17 +303,18 @@ def sum_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index], for any index NumPy takes; tensors of integers or booleans may be part of it."""
     index = plain_index(index)
+    if x.requires_grad:  # the rule needs it as it is now, whatever the user writes to it later
+        index = tuple(map(_own, index)) if isinstance(index, tuple) else _own(index)
     try:
         return Getitem(index)(x)
     except IndexError as error:
-        raise IndexError(f"tensor[index]: {error} (the tensor has shape {x.shape})") from None
+        raise IndexError(f"tensor[index]: {error}; the tensor has shape {x.shape}, counted from 0") from None
 
 
 @function
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along ``dim``; all other axes must agree. ValueError where they do not."""
-    if not len(tensors):
-        raise ValueError("cat(tensors): nothing to join; give at least one tensor")
+    _joinable("cat", tensors)
     axis = checked_axis("cat", tensors[0], dim)
     for i, x in enumerate(tensors):
         if x.ndim != tensors[0].ndim or any(
@@ -304,7 +322,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         ):
             raise ValueError(
                 f"cat(tensors): tensors[{i}] has shape {x.shape} and tensors[0] {tensors[0].shape}; only axis {axis} "
-                "may differ"
+                "may differ, so choose another dim, or reshape one of them"
             )
     return Cat(axis)(*tensors)
 
@@ -315,8 +333,16 @@ concat = cat
 @function
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis at place ``dim``."""
-    if not len(tensors):
-        raise ValueError("stack(tensors): nothing to join; give at least one tensor")
+    _joinable("stack", tensors)
+    for i, x in enumerate(tensors):
+        if x.shape != tensors[0].shape:
+            raise ValueError(
+                f"stack(tensors): tensors[{i}] has shape {x.shape} and tensors[0] {tensors[0].shape}; they must agree. "
+                "Use cat() to join along an axis that they have"
+            )
+    if not -tensors[0].ndim - 1 <= dim <= tensors[0].ndim:
+        ends = f"{-tensors[0].ndim - 1} to {tensors[0].ndim}"
+        raise ValueError(f"stack(dim): place {dim} is outside {ends} for tensors of shape {tensors[0].shape}")
     return cat([unsqueeze(x, dim) for x in tensors], dim % (tensors[0].ndim + 1))
 
 
@@ -332,14 +358,28 @@ def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     pairs = list(zip(pad[::2], pad[1::2], strict=False))
     if len(pad) % 2 or len(pairs) > x.ndim or any(n < 0 for n in pad):
         raise ValueError(
-            f"pad(pad): {tuple(pad)} must be pairs of widths >= 0, at most one pair for each of {x.ndim} axes"
+            f"pad(pad): {tuple(pad)} must be pairs of widths >= 0, last axis first, at most one pair for each of the "
+            f"{x.ndim} axes of x (shape {x.shape})"
         )
     widths = ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
     return Pad(widths, value)(x)
 
 
+def _joinable(name: str, tensors: Sequence[Tensor]) -> None:
+    if isinstance(tensors, Tensor) or not len(tensors):
+        came = f"one tensor of shape {tensors.shape}" if isinstance(tensors, Tensor) else "nothing"
+        raise ValueError(f"{name}(tensors): got {came} to join; expected a list of at least one tensor")
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{name}(tensors): tensors[{i}] is a {type(x).__name__}; expected a Tensor, as Tensor(...) gives"
+            )
+
+
 def checked_axis(name: str, x: Tensor, dim: int) -> int:
     """``dim`` counted from the front; ValueError, in the name of the function ``name``, if x has no such axis."""
+    expect_arrays(name, x=x)
     if not -x.ndim <= dim < x.ndim:
-        raise ValueError(f"{name}(dim): axis {dim} does not exist in a tensor of shape {x.shape}")
+        choice = f"use {-x.ndim} to {x.ndim - 1}" if x.ndim else "it has none"
+        raise ValueError(f"{name}(dim): axis {dim} does not exist in a tensor of shape {x.shape}; {choice}")
     return dim % x.ndim

@@ -42,8 +42,7 @@ def window_of(
         reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         raise ValueError(
             f"{name}: the window covers {reach[0]}x{reach[1]} pixels, but the image has {size[0]}x{size[1]} with "
-            "padding "
-            f"{window.padding}; use a larger image, more padding or a smaller kernel"
+            f"padding {window.padding}; use a larger image, more padding or a smaller kernel"
         )
     return window
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from .. import versions
 from ..backends import Array, backend_of
 from ..tensor import Tensor
 from .arrays import blocks
@@ -57,6 +58,7 @@ def clip_grad_norm_(
         )
     factor = max_norm / (total + 1e-6)  # as PyTorch has it
     if not factor >= 1:  # also when it is NaN: what is broken shall be seen
+        versions.wrote("clip_grad_norm_()", *gradients)
         for g in gradients:
             g *= factor
     return total
@@ -79,7 +81,9 @@ def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> No
     """
     if not is_real(clip_value) or not clip_value >= 0:
         raise ValueError(f"clip_grad_value_(clip_value): expected a number of at least 0, got {clip_value!r}")
-    for g in _gradients(params, "clip_grad_value_"):
+    gradients = _gradients(params, "clip_grad_value_")
+    versions.wrote("clip_grad_value_()", *gradients)
+    for g in gradients:
         backend_of([g]).xp.clip(g, -clip_value, clip_value, out=g)
 
 

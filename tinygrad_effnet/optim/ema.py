@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import versions
 from ..backends import Array, backend_of
 from ..tensor import Tensor
 from .arrays import blocks, on_host
@@ -138,10 +139,12 @@ class EMA:
         originals = {name: array.copy() for name, array in targets.items()}
         self._applied = True
         try:
+            versions.wrote("EMA.applied()", *targets.values())
             for name, array in targets.items():
                 array[...] = self.average[name]
             yield
         finally:
+            versions.wrote("EMA.applied(), at its end,", *targets.values())
             for name, array in targets.items():
                 array[...] = originals[name]
                 if isinstance(holder := model_state[name], Tensor):

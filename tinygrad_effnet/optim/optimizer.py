@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import versions
 from ..backends import Array, backend_of
 from ..tensor import Tensor
 from .arrays import on_host
@@ -81,6 +82,7 @@ class Optimizer(ABC):
             A ``.grad`` is not a Tensor of its parameter's shape. Nothing has been changed then.
         """
         due = [(group, p, self._gradient(p)) for group, p in self._parameters() if p.grad is not None]
+        versions.wrote(f"{type(self).__name__}.step()", *[p.array for _, p, _ in due])
         for group, p, gradient in due:
             state = self._state_of(p, group)
             state["step"] += 1
