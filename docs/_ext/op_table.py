@@ -1,4 +1,5 @@
-"""The directive ``op-table``: every operation with its formula, rule, shapes and kinks, from the registry."""
+"""Directives made from the registry: ``op-table``, every operation with its formula, rule, shapes and kinks, and
+``kink-table``, only the kinks, ours beside PyTorch's."""
 
 from __future__ import annotations
 
@@ -45,6 +46,38 @@ class OpTable(SphinxDirective):
         return nodes.definition_list_item("", term, description)
 
 
+class KinkTable(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        rows = [(name, *_ours_and_theirs(op.kinks)) for name, op in sorted(registry.items()) if op.kinks != "none"]
+        group = nodes.tgroup(cols=3)
+        group += [nodes.colspec(colwidth=width) for width in (15, 55, 30)]
+        group += nodes.thead("", _row(("operation", "ours", "PyTorch's"), code=False))
+        group += nodes.tbody("", *[_row(row, code=True) for row in rows])
+        return [nodes.table("", group)]
+
+
+def _ours_and_theirs(text: str) -> tuple[str, str]:
+    """What a note on kinks says of us, and what it says of PyTorch in brackets or at its end."""
+    ours, bracket, theirs = text.partition(" (PyTorch")
+    if not bracket:
+        ours, _, _ = text.partition(", as in NumPy and PyTorch")
+        return ours, "the same"
+    said, _, rest = theirs.partition(")")
+    owner, _, choice = said.partition(": ")
+    function = owner.removeprefix("'s").strip()
+    return ours + rest, f"{choice} ({function})" if function else choice
+
+
+def _row(cells: tuple[str, ...], code: bool) -> nodes.row:
+    row = nodes.row()
+    for i, text in enumerate(cells):
+        paragraph = nodes.paragraph()
+        paragraph += nodes.literal(text=text) if code and i == 0 else nodes.Text(text)
+        row += nodes.entry("", paragraph)
+    return row
+
+
 def setup(app):
     app.add_directive("op-table", OpTable)
+    app.add_directive("kink-table", KinkTable)
     return {"version": "1", "parallel_read_safe": True}

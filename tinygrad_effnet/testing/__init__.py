@@ -1,7 +1,21 @@
 """Checks for operations and for what is built from them; public, as `numpy.testing` is."""
 
 from . import window_samples  # noqa: F401 - enters its samples
-from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .complex_step import complex_step
+from .differences import Finding, GradientReport
+from .gradcheck import GradcheckError, KinkError, gradcheck, gradgradcheck, gradient_report
 from .samples import Sample, samples, samples_of
 
-__all__ = ["GradcheckError", "Sample", "gradcheck", "gradgradcheck", "samples", "samples_of"]
+__all__ = [
+    "Finding",
+    "GradcheckError",
+    "GradientReport",
+    "KinkError",
+    "Sample",
+    "complex_step",
+    "gradcheck",
+    "gradgradcheck",
+    "gradient_report",
+    "samples",
+    "samples_of",
+]

@@ -5,9 +5,9 @@ A central difference measures the same without them:
 
     dL/dx along v  =  (L(x + h v) − L(x − h v)) / 2h  +  O(h²)
 
-Along one random direction in all inputs at once this costs two evaluations and misses hardly anything; entry by entry
+Along one random direction in all inputs at once this costs a few evaluations and misses hardly anything; entry by entry
 it says where the first difference lies. The upstream gradient is random because one of all ones hides every rule that
-is wrong in proportion to it.
+is wrong in proportion to it. How a rule is judged, kinks included, stands in ``differences.py``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ import numpy as np
 from .. import tape
 from ..op import Op
 from ..tensor import Tensor, wrap
+from .complex_step import beside_the_real_line, slope
+from .differences import STEP, Finding, GradientReport, Line, judge
 
 Outputs = Tensor | Sequence[Tensor]
-
-# A central difference errs by h² through truncation and by machine epsilon / h through rounding; here the sum is least.
-STEP = float(np.cbrt(np.finfo(np.float64).eps))
+TOLERANCES = {"difference": (1e-7, 1e-5), "complex": (1e-12, 1e-10)}
 
 
 class GradcheckError(AssertionError):
     """A gradient differs from what the function's values say, or the function cannot be checked at all."""
+
+
+class KinkError(GradcheckError):
+    """The inputs lie at a kink, where the function's values say nothing about a rule."""
 
 
 def gradcheck(
@@ -36,11 +40,12 @@ def gradcheck(
     inputs: Tensor | Sequence[Tensor],
     *,
     eps: float | None = None,
-    atol: float = 1e-7,
-    rtol: float = 1e-5,
+    atol: float | None = None,
+    rtol: float | None = None,
     seed: int = 0,
     raise_exception: bool = True,
     fast_mode: bool = False,
+    method: str = "difference",
 ) -> bool:
     """Whether the gradients of ``fn(*inputs)`` are right, by central differences in float64.
 
@@ -51,15 +56,19 @@ def gradcheck(
     inputs : Tensor or sequence of Tensor
         float64; those with ``requires_grad`` are checked. Keep them a few ``eps`` away from kinks.
     eps : float, optional
-        Step of the differences, relative to entries larger than 1; 6e-6 when left out.
-    atol, rtol : float
-        A gradient may be off by ``atol + rtol * |difference|``.
+        Step of the differences, relative to entries larger than 1; 6e-6 when left out. Longer steps are taken as well,
+        since the error must fall as the square of the step.
+    atol, rtol : float, optional
+        A gradient may be off by ``atol + rtol * |difference|``; 1e-7 and 1e-5, or 1e-12 and 1e-10 by complex step.
     seed : int
         Of the upstream gradient and the direction.
     raise_exception : bool
         Raise where a gradient is wrong, rather than return False. Misuse is always an error.
     fast_mode : bool
         Only check along one random direction.
+    method : "difference" or "complex"
+        By central differences, or by complex step: exact to rounding, for what is analytic (by pieces). It always
+        computes with the kernels of ``numpy``, whatever backend the rules ran on.
 
     Returns
     -------
@@ -68,8 +77,10 @@ def gradcheck(
     Raises
     ------
     GradcheckError
-        A gradient is wrong: names the input, the index of its first wrong entry, both numbers and the rules involved.
-        Or two evaluations of ``fn`` differ.
+        A gradient is wrong: names the input, the index of its first wrong entry, both numbers, the power of the step
+        with which the error falls, and the rules involved. Or two evaluations of ``fn`` differ.
+    KinkError
+        It is a kink, not a wrong rule: names the input, the index and the slopes on both sides.
     TypeError
         An input or an output is not a Tensor, or an input is not float64.
     ValueError
@@ -82,28 +93,35 @@ def gradcheck(
     >>> gradcheck(lambda x: tg.ops.silu(x) * x, x)
     True
     """
-    inputs = _checked_inputs("gradcheck", inputs)
-    rng = np.random.default_rng(seed)
-    outputs = _outputs("gradcheck", fn, inputs)
-    _check_repeats("gradcheck", fn, inputs, outputs)
-    upstream = [_random(rng, y.shape) for y in outputs]
-    where = [i for i, x in enumerate(inputs) if x.requires_grad]
-    rules = _rules(outputs)
-    claimed = dict(zip(where, _claimed(outputs, upstream, [inputs[i] for i in where]), strict=True))
-    try:
-        directions = {i: _random(rng, inputs[i].shape) for i in where}
-        probe = _Probe(fn, inputs, upstream, eps)
-        along = sum(float(np.vdot(claimed[i], directions[i])) for i in where), probe.along(directions)
-        for i in () if fast_mode else where:
-            for index in np.ndindex(inputs[i].shape):
-                place = f"input {i} (shape {inputs[i].shape}), entry {index}"
-                _compare(float(claimed[i][index]), probe.at(i, index), atol, rtol, place, rules)
-        _compare(*along, atol, rtol, "along a random direction in all inputs", rules)
-    except GradcheckError:
-        if raise_exception:
-            raise
-        return False
-    return True
+    check = _Check("gradcheck", fn, inputs, eps, atol, rtol, seed, method)
+    direction = check.along_a_direction()
+    bad = None if fast_mode else next((found for found in check.entries() if found.verdict != "right"), None)
+    bad = bad or (direction if direction.verdict != "right" else None)
+    if bad is not None and raise_exception:
+        raise (KinkError if bad.verdict == "kink" else GradcheckError)(f"{bad}{check.rules}")
+    return bad is None
+
+
+def gradient_report(
+    fn: Callable[..., Outputs],
+    inputs: Tensor | Sequence[Tensor],
+    *,
+    eps: float | None = None,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+) -> GradientReport:
+    """All that `gradcheck` compares, right or wrong, with the slope of each error. Parameters are those of `gradcheck`.
+
+    Examples
+    --------
+    >>> import tinygrad_effnet as tg
+    >>> report = gradient_report(lambda x: x.sin(), tg.Tensor([0.5, 1.0], requires_grad=True, dtype="float64"))
+    >>> report.ok, round(report.direction.slope)
+    (True, 2)
+    """
+    check = _Check("gradient_report", fn, inputs, eps, atol, rtol, seed, "difference")
+    return GradientReport(check.along_a_direction(), list(check.entries()), check.rules)
 
 
 def gradgradcheck(
@@ -111,11 +129,12 @@ def gradgradcheck(
     inputs: Tensor | Sequence[Tensor],
     *,
     eps: float | None = None,
-    atol: float = 1e-7,
-    rtol: float = 1e-5,
+    atol: float | None = None,
+    rtol: float | None = None,
     seed: int = 0,
     raise_exception: bool = True,
     fast_mode: bool = False,
+    method: str = "difference",
 ) -> bool:
     """Whether the *second* gradients of ``fn(*inputs)`` are right: `gradcheck` of its gradients.
 
@@ -136,7 +155,14 @@ def gradgradcheck(
         found = tape.grad(results, starts, tensors[count:], create_graph=True, allow_unused=True)
         return [dx for dx in found if dx is not None]
 
-    unlike = _unlike_when_recorded(outputs, upstream, [inputs[i] for i in wanted], atol, rtol)
+    default_atol, default_rtol = TOLERANCES["difference"]
+    unlike = _unlike_when_recorded(
+        outputs,
+        upstream,
+        [inputs[i] for i in wanted],
+        default_atol if atol is None else atol,
+        default_rtol if rtol is None else rtol,
+    )
     if unlike is not None and not raise_exception:
         return False
     if unlike is not None:
@@ -145,45 +171,85 @@ def gradgradcheck(
             f"does a rule treat one of its inputs as a function of another?{_rules(outputs)}"
         )
     options: dict[str, Any] = {"eps": eps, "atol": atol, "rtol": rtol, "raise_exception": raise_exception}
-    return gradcheck(gradients, [*inputs, *upstream], seed=seed + 1, fast_mode=fast_mode, **options)
+    return gradcheck(gradients, [*inputs, *upstream], seed=seed + 1, fast_mode=fast_mode, method=method, **options)
 
 
 # -- what is compared ----------------------------------------------------------------------------------------------
 
 
-class _Probe:
-    """L(x) = Σ u · f(x), measured with some inputs moved."""
+class _Check:
+    """One function with its inputs, an upstream gradient, the claimed gradients, and how they are measured."""
 
     def __init__(
-        self, fn: Callable[..., Outputs], inputs: Sequence[Tensor], upstream: Sequence[np.ndarray], eps: float | None
+        self,
+        caller: str,
+        fn: Callable[..., Outputs],
+        inputs: Any,
+        eps: float | None,
+        atol: float | None,
+        rtol: float | None,
+        seed: int,
+        method: str,
     ) -> None:
-        self.fn, self.inputs, self.upstream = fn, inputs, upstream
+        if method not in TOLERANCES:
+            raise ValueError(f"{caller}(method): {method!r}; expected one of {sorted(TOLERANCES)}")
+        self.caller, self.fn, self.method = caller, fn, method
+        self.all_kinks = caller == "gradient_report"
+        self.inputs = _checked_inputs(caller, inputs)
         self.step = STEP if eps is None else eps
-
-    def along(self, directions: dict[int, np.ndarray]) -> float:
-        scale = max([1.0, *(float(np.abs(self.inputs[i].array).max(initial=0.0)) for i in directions)])
-        return self._slope({i: v * (self.step * scale) for i, v in directions.items()}, self.step * scale)
-
-    def at(self, i: int, index: tuple[int, ...]) -> float:
-        step = self.step * max(1.0, abs(float(self.inputs[i].array[index])))
-        move = np.zeros(self.inputs[i].shape)
-        move[index] = step
-        return self._slope({i: move}, step)
-
-    def _slope(self, moves: dict[int, np.ndarray], step: float) -> float:
-        ahead, behind = self._outputs(moves, 1.0), self._outputs(moves, -1.0)
-        # differences first: the outputs may be large and alike
-        return sum(
-            float(np.vdot(u, (a - b) / (2 * step))) for u, a, b in zip(self.upstream, ahead, behind, strict=True)
+        self.atol, self.rtol = (
+            default if given is None else given for given, default in zip((atol, rtol), TOLERANCES[method], strict=True)
+        )
+        self.rng = np.random.default_rng(seed)
+        outputs = _outputs(caller, fn, self.inputs)
+        _check_repeats(caller, fn, self.inputs, outputs)
+        self.upstream = [_random(self.rng, y.shape) for y in outputs]
+        self.centre = [y.array for y in outputs]
+        self.where = [i for i, x in enumerate(self.inputs) if x.requires_grad]
+        self.rules = _rules(outputs)
+        self.claimed = dict(
+            zip(self.where, _claimed(outputs, self.upstream, [self.inputs[i] for i in self.where]), strict=True)
         )
 
-    def _outputs(self, moves: dict[int, np.ndarray], sign: float) -> list[np.ndarray]:
+    def along_a_direction(self) -> Finding:
+        directions = {i: _random(self.rng, self.inputs[i].shape) for i in self.where}
+        rule = sum(float(np.vdot(self.claimed[i], v)) for i, v in directions.items())
+        size = max(float(np.abs(self.inputs[i].array).max(initial=0.0)) for i in directions)
+        return self._judge(directions, rule, size, "along a random direction in all inputs")
+
+    def entries(self) -> Iterator[Finding]:
+        for i in self.where:
+            x = self.inputs[i]
+            for index in np.ndindex(x.shape):
+                move = np.zeros(x.shape)
+                move[index] = 1.0
+                place = f"input {i} (shape {x.shape}), entry {index}"
+                yield self._judge({i: move}, float(self.claimed[i][index]), abs(float(x.array[index])), place)
+
+    def _judge(self, directions: dict[int, np.ndarray], rule: float, size: float, place: str) -> Finding:
+        if self.method == "complex":
+            return self._judge_by_complex_step(directions, rule, place)
+        line = Line(lambda t: self._moved(directions, t), self.centre, self.upstream, size)
+        return judge(line, rule, self.step * max(1.0, size), self.atol, self.rtol, place, self.all_kinks)
+
+    def _judge_by_complex_step(self, directions: dict[int, np.ndarray], rule: float, place: str) -> Finding:
+        with beside_the_real_line(self.inputs, directions):
+            slopes = [slope(y) for y in _outputs(self.caller, self.fn, self.inputs)]
+        measured = sum(float(np.vdot(u, dy)) for u, dy in zip(self.upstream, slopes, strict=True))
+        # the terms of the sum may be large and cancel
+        terms = sum(float(np.abs(u * dy).sum()) for u, dy in zip(self.upstream, slopes, strict=True))
+        right = abs(rule - measured) <= self.atol + self.rtol * max(abs(measured), terms)
+        allowed = f"{self.atol} + {self.rtol} * |terms|, by complex step"
+        return Finding(place, rule, measured, "right" if right else "wrong", allowed=allowed)
+
+    def _moved(self, directions: dict[int, np.ndarray], t: float) -> list[np.ndarray]:
         # the tensors themselves are moved, since fn may hold them other than through its arguments
         before = [x.array for x in self.inputs]
         try:
-            for i, move in moves.items():
-                self.inputs[i].array = np.asarray(before[i] + sign * move)
-            return [y.array for y in _outputs("gradcheck", self.fn, self.inputs)]
+            for i, v in directions.items():
+                self.inputs[i].array = np.asarray(before[i] + t * v)
+            with np.errstate(all="ignore"):  # a long step may leave the domain
+                return [y.array for y in _outputs(self.caller, self.fn, self.inputs)]
         finally:
             for x, array in zip(self.inputs, before, strict=True):
                 x.array = array
@@ -209,17 +275,6 @@ def _unlike_when_recorded(
         ):
             return i
     return None
-
-
-def _compare(rule: float, difference: float, atol: float, rtol: float, place: str, rules: str) -> None:
-    if not abs(rule - difference) <= atol + rtol * abs(difference):  # also where one of them is NaN
-        raise GradcheckError(
-            f"wrong gradient: {place}\n"
-            f"  by the rules       {rule:.12g}\n"
-            f"  by differences     {difference:.12g}\n"
-            f"  off by             {abs(rule - difference):.3g} (allowed: {atol} + {rtol} * |difference|)"
-            f"{rules}"
-        )
 
 
 def _rules(outputs: Sequence[Tensor], most: int = 4) -> str:
@@ -279,7 +334,7 @@ def _outputs(caller: str, fn: Callable[..., Outputs], inputs: Sequence[Tensor]) 
     for i, y in enumerate(outputs):
         if not isinstance(y, Tensor):
             raise TypeError(f"{caller}(fn): output {i} is a {type(y).__name__}; expected a Tensor")
-    outputs = [y for y in outputs if y.dtype.kind == "f"]
+    outputs = [y for y in outputs if y.dtype.kind in "fc"]
     if not outputs:
         raise ValueError(f"{caller}(fn): no output is a floating-point tensor, so there is no gradient to check")
     return outputs
