@@ -70,6 +70,14 @@ def extreme(op: str, sign: float) -> list[Kink]:
             lambda x: getattr(tg.ops, op)(x),
             lambda t, x: getattr(t, op)(x),
         ),
+        Kink(
+            op,
+            ([[sign, 0.0], [sign, sign]],),
+            3.0,
+            ([[1.0, 0.0], [1.0, 1.0]],),
+            lambda x: getattr(x, op[1:])(),  # Tensor.max and Tensor.min
+            lambda t, x: getattr(t, op[1:])(x),
+        ),
     ]
 
 

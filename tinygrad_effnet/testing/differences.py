@@ -35,13 +35,13 @@ class Finding:
         The derivative by the rules, and by the difference with the shortest step.
     verdict : "right", "wrong" or "kink"
     steps, errors : tuple of float
-        |rule − D(h)| for each step h, from the longest.
+        Distance of the rule from D(h) for each step h, from the longest.
     slope : float or None
         Power of h with which the error falls: 2 for a right rule, 0 for a wrong one. None where it is all rounding, or
         where it was not measured.
     sides : (float, float) or None
         At a kink, the one-sided differences to the left and to the right. The verdict may be "right" nevertheless: of
-        |x| at 0 the central difference is 0, and so is the rule.
+        abs(x) at 0 the central difference is 0, and so is the rule.
     allowed : str
         The tolerance, in words.
     """
