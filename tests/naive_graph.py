@@ -104,7 +104,8 @@ def _sin(x: Value, slope: Array) -> Value:
 
 
 def _tanh(x: Value, y: Array) -> Value:
-    return Value(y, ((x, lambda g, slope=1 - y * y: g * slope),), (y,))
+    # of a result of shape () NumPy makes a number, which the tape keeps for itself: nobody else can write to it
+    return Value(y, ((x, lambda g, slope=1 - y * y: g * slope),), (y,) if y.ndim else ())
 
 
 BINARY: dict[str, Callable[[Value, Value], Value]] = {
