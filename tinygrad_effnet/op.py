@@ -83,6 +83,8 @@ class Op(tape.Node):
     shapes: ClassVar[str]  # the contract, e.g. "a: ... n k, b: ... k m -> ... n m"
     kinks: ClassVar[str] = "none"  # where there is no derivative, and what is taken instead
     integers: ClassVar[bool] = False  # does it make sense for integers?
+    once_differentiable: ClassVar[bool] = False  # has the rule no derivative of its own? Then
+    instead: ClassVar[str] = ""  # says what to use where a second one is wanted
     contract: ClassVar[Contract]
 
     held: tuple[Array, ...] = ()  # what was saved
@@ -199,6 +201,8 @@ class Op(tape.Node):
     def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
         """Run the rule; give each gradient its input's shape and dtype (the one place where broadcasting is undone)."""
         try:
+            if self.once_differentiable and tape.is_grad_enabled():
+                raise RuntimeError(f"{self.name} has no second derivative (for create_graph=True){self.instead}")
             dys = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
             rule = self.backward
             for around in _around_rules:

@@ -35,6 +35,7 @@ class OpTable(SphinxDirective):
             ("rule", op.rule),
             ("shapes", op.shapes),
             ("kinks", op.kinks),
+            *([("second derivative", f"none{op.instead}")] if op.once_differentiable else []),
         ):
             paragraph = nodes.paragraph()
             paragraph += nodes.emphasis(text=f"{label}: ")

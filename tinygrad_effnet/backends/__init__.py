@@ -13,13 +13,16 @@ from types import TracebackType
 
 import numpy as np
 
-from .base import Array, Backend, Padding, Pair, Window
+from .base import Array, Backend, Given, Padding, Pair, Squeeze, Statistics, Window
 
 __all__ = [
     "Array",
     "Backend",
+    "Given",
     "Padding",
     "Pair",
+    "Squeeze",
+    "Statistics",
     "Window",
     "available_backends",
     "backend_of",

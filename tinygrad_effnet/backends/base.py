@@ -22,6 +22,8 @@ Array = Any  # numpy.ndarray or cupy.ndarray; the two share an interface but no 
 Axes = int | tuple[int, ...] | None
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+Given = tuple[Array, Array] | None  # mean and variance, C each
+Squeeze = tuple[Array, Array, Array, Array]  # weight and bias of squeeze-excitation's two 1x1 convolutions
 
 
 class Window(NamedTuple):
@@ -50,6 +52,18 @@ class Window(NamedTuple):
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == ((0, 0), (0, 0))
 
 
+class Statistics(NamedTuple):
+    """Mean and biased variance of each channel, C each, with the ``eps`` that batch norm adds to the variance.
+
+    ``fixed`` where they were given rather than taken of the batch: then they are constants, and have no gradient.
+    """
+
+    mean: Array
+    var: Array
+    eps: float
+    fixed: bool
+
+
 class Backend(ABC):
     """Array module ``xp`` plus kernels. Floating results have the dtype of the floating inputs.
 
@@ -58,6 +72,7 @@ class Backend(ABC):
 
     name: str
     xp: ModuleType
+    has_fused: bool = False  # whether fused operations have kernels of their own, and so are worth using
 
     # -- elementwise, two operands (broadcast) -------------------------------------------------------------------
     @abstractmethod
@@ -220,3 +235,124 @@ class Backend(ABC):
     @abstractmethod
     def uniform(self, generator: Any, shape: Sequence[int], dtype: Any) -> Array:
         """Numbers in [0, 1) from ``generator`` (`numpy.random.Generator`), in this backend's memory."""
+
+    # -- fused: several steps of a network in one pass over memory -----------------------------------------------
+    # Each is defined by the composition that stands here. ``given`` is a mean and a variance to normalise with, C each;
+    # without it they are taken of the batch. Gradients need the raw input only: the rest is computed anew.
+
+    def normalise(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
+        """x: N C H W, gamma, beta: C -> (x - mean) / sqrt(var + eps) * gamma + beta, and the statistics used."""
+        if given is None:
+            y, mean, var = self.batch_norm(x, gamma, beta, eps)
+            return y, Statistics(mean, var, eps, False)
+        statistics = Statistics(*given, eps, True)
+        return self._normalised(x, gamma, beta, statistics), statistics
+
+    def _normalised(self, x: Array, gamma: Array, beta: Array, statistics: Statistics) -> Array:
+        # centred first: x * scale and mean * scale may be large and alike
+        mean, var, eps, _ = statistics
+        centred = self.subtract(x, mean.reshape(1, -1, 1, 1))
+        return self.scale_shift(centred, self.divide(gamma, self.sqrt(self.add(var, eps))), beta)
+
+    def normalise_grad(self, x: Array, gamma: Array, dy: Array, statistics: Statistics) -> tuple[Array, Array, Array]:
+        """The gradient of `normalise`: x, dy: N C H W, gamma: C -> (dx, dgamma, dbeta)."""
+        mean, var, eps, fixed = statistics
+        if not fixed:
+            return self.batch_norm_grad(x, gamma, dy, mean, var, eps)
+        std = self.sqrt(self.add(var, eps)).reshape(1, -1, 1, 1)
+        normal = self.divide(self.subtract(x, mean.reshape(1, -1, 1, 1)), std)
+        dx = self.multiply(dy, self.divide(gamma.reshape(1, -1, 1, 1), std))
+        return dx, self.sum(self.multiply(dy, normal), (0, 2, 3), False), self.sum(dy, (0, 2, 3), False)
+
+    def norm_silu(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
+        """silu(normalise(x)): N C H W."""
+        t, statistics = self.normalise(x, gamma, beta, eps, given)
+        return self.silu(t), statistics
+
+    def norm_silu_grad(
+        self, x: Array, gamma: Array, beta: Array, dy: Array, statistics: Statistics
+    ) -> tuple[Array, Array, Array]:
+        """x, dy: N C H W, gamma, beta: C -> (dx, dgamma, dbeta)."""
+        dt = self.silu_grad(self._normalised(x, gamma, beta, statistics), dy)
+        return self.normalise_grad(x, gamma, dt, statistics)
+
+    def norm_silu_depthwise(
+        self, x: Array, gamma: Array, beta: Array, w: Array, window: Window, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        """depthwise_conv2d(silu(normalise(x)), w); x: N C H W, w: C 1 kh kw -> N C Ho Wo."""
+        h, statistics = self.norm_silu(x, gamma, beta, eps, given)
+        return self.depthwise_conv2d(h, w, window), statistics
+
+    def norm_silu_depthwise_grad(
+        self, x: Array, gamma: Array, beta: Array, w: Array, dy: Array, window: Window, statistics: Statistics
+    ) -> tuple[Array, Array, Array, Array]:
+        """x: N C H W, dy: N C Ho Wo -> (dx, dgamma, dbeta, dw)."""
+        h = self.silu(self._normalised(x, gamma, beta, statistics))
+        dw = self.depthwise_conv2d_weight_grad(h, dy, window)
+        dh = self.depthwise_conv2d_input_grad(dy, w, window, (x.shape[2], x.shape[3]))
+        return *self.norm_silu_grad(x, gamma, beta, dh, statistics), dw
+
+    def norm_silu_squeeze_excite(
+        self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        """h * gate(mean of each plane of h), h = silu(normalise(y)): N C H W. ``squeeze``: see `gate`."""
+        h, statistics = self.norm_silu(y, gamma, beta, eps, given)
+        *_, gate = self.gate(self._pooled(h), squeeze)
+        return self.multiply(h, gate.reshape(*gate.shape, 1, 1)), statistics
+
+    def norm_silu_squeeze_excite_grad(
+        self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, dz: Array, statistics: Statistics
+    ) -> tuple[Array, ...]:
+        """y, dz: N C H W -> gradients of y, gamma, beta and the four of ``squeeze``."""
+        t = self._normalised(y, gamma, beta, statistics)
+        h = self.silu(t)
+        pooled = self._pooled(h)
+        reduced, active, gate = self.gate(pooled, squeeze)
+        dgate = self.sum(self.multiply(dz, h), (2, 3), False)
+        dpooled, *weights = self.gate_grad(pooled, reduced, active, gate, dgate, squeeze)
+        share = self.divide(dpooled, y.shape[2] * y.shape[3])
+        dh = self.add(self.multiply(dz, gate.reshape(*gate.shape, 1, 1)), share.reshape(*share.shape, 1, 1))
+        return *self.normalise_grad(y, gamma, self.silu_grad(t, dh), statistics), *weights
+
+    def _pooled(self, h: Array) -> Array:
+        return self.divide(self.sum(h, (2, 3), False), h.shape[2] * h.shape[3])
+
+    def gate(self, pooled: Array, squeeze: Squeeze) -> tuple[Array, Array, Array]:
+        """sigmoid(expand(silu(reduce(pooled)))): N C -> (reduced: N S, active: N S, gate: N C).
+
+        ``squeeze`` holds the weights and biases of the two 1x1 convolutions: S C 1 1, S, C S 1 1, C.
+        """
+        reduce_w, reduce_b, expand_w, expand_b = squeeze
+        reduced = self.add(self.matmul(pooled, reduce_w[:, :, 0, 0].T), reduce_b)
+        active = self.silu(reduced)
+        return reduced, active, self.sigmoid(self.add(self.matmul(active, expand_w[:, :, 0, 0].T), expand_b))
+
+    def gate_grad(
+        self, pooled: Array, reduced: Array, active: Array, gate: Array, dgate: Array, squeeze: Squeeze
+    ) -> tuple[Array, ...]:
+        """The gradient of `gate`: of pooled, N C, and of the four of ``squeeze``."""
+        reduce_w, _, expand_w, _ = squeeze
+        de = self.multiply(dgate, self.multiply(gate, self.subtract(1, gate)))
+        dr = self.silu_grad(reduced, self.matmul(de, expand_w[:, :, 0, 0]))
+        return (
+            self.matmul(dr, reduce_w[:, :, 0, 0]),
+            self.matmul(dr.T, pooled).reshape(reduce_w.shape),
+            self.sum(dr, 0, False),
+            self.matmul(de.T, active).reshape(expand_w.shape),
+            self.sum(de, 0, False),
+        )
+
+    def norm_add(
+        self, v: Array, gamma: Array, beta: Array, skip: Array, mask: Array | None, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        """normalise(v) * mask + skip; v, skip: N C H W, mask: N or None for ones."""
+        t, statistics = self.normalise(v, gamma, beta, eps, given)
+        kept = t if mask is None else self.multiply(t, mask.reshape(-1, 1, 1, 1))
+        return self.add(kept, skip), statistics
+
+    def norm_add_grad(
+        self, v: Array, gamma: Array, dy: Array, mask: Array | None, statistics: Statistics
+    ) -> tuple[Array, Array, Array]:
+        """v, dy: N C H W -> (dv, dgamma, dbeta); the gradient of ``skip`` is dy."""
+        kept = dy if mask is None else self.multiply(dy, mask.reshape(-1, 1, 1, 1))
+        return self.normalise_grad(v, gamma, kept, statistics)

@@ -37,6 +37,7 @@ from .arithmetic import (
 )
 from .convolution import conv2d, depthwise_conv2d
 from .elementwise import cos, erf, exp, log, log1p, sin, sqrt
+from .fused import Norm, norm_add, norm_silu, norm_silu_depthwise, norm_silu_squeeze_excite
 from .loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss, nll_loss
 from .matmul import linear, matmul
 from .normalization import batch_norm
@@ -62,6 +63,7 @@ from .shape import (
 clamp = clip
 
 __all__ = [
+    "Norm",
     "abs",
     "adaptive_avg_pool2d",
     "add",
@@ -114,6 +116,10 @@ __all__ = [
     "ne",
     "neg",
     "nll_loss",
+    "norm_add",
+    "norm_silu",
+    "norm_silu_depthwise",
+    "norm_silu_squeeze_excite",
     "pad",
     "permute",
     "pow",

@@ -128,34 +128,55 @@ def batch_norm(
     ValueError
         Shapes do not fit, or there is one value a channel only, whose variance says nothing.
     """
-    expect_arrays("batch_norm", x=x)
-    if x.ndim < 2:
-        raise ValueError(
-            f"batch_norm(x): expected at least 2 axes (N C ...), got shape {x.shape}; one sample of its own needs a "
-            "batch axis, x.unsqueeze(0)"
-        )
+    check_norm("batch_norm", x, running_mean, running_var, weight, bias)
     channels = x.shape[1]
-    for name, v in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
-        if v is not None and v.shape != (channels,):
-            raise ValueError(
-                f"batch_norm({name}): its shape is {v.shape}; expected ({channels},), since x (N C ...) is {x.shape}"
-            )
     xp = backend_of([x.array]).xp
     gamma = weight if weight is not None else wrap(xp.ones(channels, x.dtype))
     beta = bias if bias is not None else wrap(xp.zeros(channels, x.dtype))
     if not training and running_mean is not None and running_var is not None:
         scale = gamma / sqrt(running_var + eps)
         return ScaleShift()(x, scale, beta - running_mean * scale)
-    count = math.prod(x.shape) // max(channels, 1)
-    if training and count == 1:
-        raise ValueError(
-            f"batch_norm: one value a channel (shape {x.shape}) has no variance to train with; use a larger batch or "
-            "image, or eval()"
-        )
+    if training:
+        refuse_single("batch_norm", x)
     norm = BatchNorm(eps)
     y = norm(x, gamma, beta)
-    if training and count and running_mean is not None and running_var is not None:
-        versions.wrote("batch_norm(), moving its running statistics,", running_mean.array, running_var.array)
-        for running, batch in ((running_mean, norm.mean), (running_var, norm.var * (count / (count - 1)))):
-            running.array += momentum * (batch.astype(running.dtype) - running.array)
+    if training and running_mean is not None and running_var is not None:
+        move_statistics("batch_norm", x, running_mean, running_var, norm.mean, norm.var, momentum)
     return y
+
+
+def check_norm(name: str, x: Tensor, *vectors: Tensor | None) -> None:
+    """Refuse what batch norm cannot normalise; ``vectors``: running mean and variance, weight and bias."""
+    expect_arrays(name, x=x)
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name}(x): expected at least 2 axes (N C ...), got shape {x.shape}; one sample of its own needs a "
+            "batch axis, x.unsqueeze(0)"
+        )
+    channels = x.shape[1]
+    for argument, v in zip(("running_mean", "running_var", "weight", "bias"), vectors, strict=True):
+        if v is not None and v.shape != (channels,):
+            raise ValueError(
+                f"{name}({argument}): its shape is {v.shape}; expected ({channels},), since x (N C ...) is {x.shape}"
+            )
+
+
+def refuse_single(name: str, x: Tensor) -> None:
+    """Raise ValueError where there is one value a channel, whose variance says nothing."""
+    if math.prod(x.shape) // max(x.shape[1], 1) == 1:
+        raise ValueError(
+            f"{name}: one value a channel (shape {x.shape}) has no variance to train with; use a larger batch or "
+            "image, or eval()"
+        )
+
+
+def move_statistics(
+    name: str, x: Tensor, running_mean: Tensor, running_var: Tensor, mean: Array, var: Array, momentum: float
+) -> None:
+    """Move the running statistics towards the batch's mean and unbiased variance, in place."""
+    count = math.prod(x.shape) // max(x.shape[1], 1)
+    if not count:
+        return
+    versions.wrote(f"{name}(), moving its running statistics,", running_mean.array, running_var.array)
+    for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
+        running.array += momentum * (batch.astype(running.dtype) - running.array)

@@ -41,11 +41,16 @@ class Dropout(Op):
     def mask_shape(self, x: Array) -> Shape:
         return x.shape
 
-    def forward(self, kernels: Backend, x: Array) -> Array:
+    def draw_mask(self, kernels: Backend, x: Array) -> Array:
+        """What x is multiplied by: 0 or 1 / (1 - p)."""
         kept = kernels.uniform(self.generator, self.mask_shape(x), x.dtype) >= self.p
         mask = kept.astype(x.dtype)
         if self.p < 1:
             mask /= 1 - self.p
+        return mask
+
+    def forward(self, kernels: Backend, x: Array) -> Array:
+        mask = self.draw_mask(kernels, x)
         self.save(mask)
         return kernels.multiply(x, mask)
 
@@ -66,7 +71,7 @@ class StochasticDepth(Dropout):
         return (len(x),) + (1,) * (x.ndim - 1)
 
 
-def _probability(name: str, p: Any) -> float:
+def checked_probability(name: str, p: Any) -> float:
     if not isinstance(p, (int, float)) or not 0 <= p <= 1:
         raise ValueError(f"{name}(p): {p!r}; expected a probability between 0 and 1")
     return float(p)
@@ -75,7 +80,7 @@ def _probability(name: str, p: Any) -> float:
 @function
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: np.random.Generator | None = None) -> Tensor:
     """In training, each entry of x is 0 with probability ``p`` and x / (1 - p) otherwise; else x itself."""
-    if not _probability("dropout", p) or not training:
+    if not checked_probability("dropout", p) or not training:
         return x
     return Dropout(float(p), generator or _generator)(x)
 
@@ -85,6 +90,6 @@ def stochastic_depth(
     x: Tensor, p: float, training: bool = True, generator: np.random.Generator | None = None
 ) -> Tensor:
     """In training, each sample of x (N, ...) is 0 with probability ``p`` and x / (1 - p) otherwise; else x itself."""
-    if not _probability("stochastic_depth", p) or not training:
+    if not checked_probability("stochastic_depth", p) or not training:
         return x
     return StochasticDepth(float(p), generator or _generator)(x)

@@ -1,6 +1,6 @@
 """Checks for operations and for what is built from them; public, as `numpy.testing` is."""
 
-from . import window_samples  # noqa: F401 - enters its samples
+from . import fused_samples, window_samples  # noqa: F401 - enter their samples
 from .complex_step import complex_step
 from .differences import Finding, GradientReport
 from .gradcheck import GradcheckError, KinkError, gradcheck, gradgradcheck, gradient_report

@@ -6,16 +6,16 @@ dtypes than float32 and float64, operands of different dtypes, empty arrays.
 
 from __future__ import annotations
 
-from ..base import Array, Axes, Pair, Window
+from ..base import Array, Axes, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
 from . import cache, jit, products, threads
-from .layout import real
+from .layout import channel_major, plain, real, watch_conversions
 from .threads import get_num_threads, set_num_threads, threading_layer
 
 with cache.caching_in(cache.kernel_cache()):
-    from . import activation, convolution, depthwise, elementwise, normalization, pooling
+    from . import activation, convolution, depthwise, elementwise, fused, fused_depthwise, normalization, pooling
 
-__all__ = ["Numba", "get_num_threads", "set_num_threads", "threading_layer"]
+__all__ = ["Numba", "get_num_threads", "set_num_threads", "threading_layer", "watch_conversions"]
 
 
 class Numba(NumPy):
@@ -26,6 +26,7 @@ class Numba(NumPy):
     """
 
     name = "numba"
+    has_fused = True
 
     def __init__(self) -> None:
         threads.start()
@@ -66,7 +67,12 @@ class Numba(NumPy):
         return super().matmul(a, b) if y is None else y
 
     # -- convolution: the parent's matrix products, between compiled columns -------------------------------------
+    def _matrices(self, w: Array, groups: int) -> Array:
+        return super()._matrices(plain(w), groups)  # no copy that goes unseen
+
     def _columns(self, x: Array, window: Window, groups: int) -> Array:
+        if window.is_pointwise and x.size:
+            return super()._columns(channel_major(x).swapaxes(0, 1), window, groups)
         if window.is_pointwise or not x.size or not real(x):
             return super()._columns(x, window, groups)
         columns = convolution.columns(x, window)
@@ -132,3 +138,64 @@ class Numba(NumPy):
         if not x.size or not real(x, scale, shift):
             return super().scale_shift(x, scale, shift)
         return normalization.scale_shift(x, scale, shift)
+
+    # -- fused ---------------------------------------------------------------------------------------------------
+    def norm_silu(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
+        if not x.size or not real(x, gamma, beta, *given or ()):
+            return super().norm_silu(x, gamma, beta, eps, given)
+        return fused.norm_silu(x, gamma, beta, eps, given)
+
+    def norm_silu_grad(
+        self, x: Array, gamma: Array, beta: Array, dy: Array, statistics: Statistics
+    ) -> tuple[Array, Array, Array]:
+        if not x.size or not real(x, gamma, beta, dy, *statistics[:2]):
+            return super().norm_silu_grad(x, gamma, beta, dy, statistics)
+        return fused.norm_silu_grad(x, gamma, beta, dy, statistics)
+
+    def norm_silu_depthwise(
+        self, x: Array, gamma: Array, beta: Array, w: Array, window: Window, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        if not x.size or not real(x, gamma, beta, w, *given or ()):
+            return super().norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
+        return fused_depthwise.norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
+
+    def norm_silu_depthwise_grad(
+        self, x: Array, gamma: Array, beta: Array, w: Array, dy: Array, window: Window, statistics: Statistics
+    ) -> tuple[Array, Array, Array, Array]:
+        if not x.size or not dy.size or not real(x, gamma, beta, w, dy, *statistics[:2]):
+            return super().norm_silu_depthwise_grad(x, gamma, beta, w, dy, window, statistics)
+        return fused_depthwise.norm_silu_depthwise_grad(x, gamma, beta, w, dy, window, statistics)
+
+    def norm_silu_squeeze_excite(
+        self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        if not y.size or not real(y, gamma, beta, *squeeze, *given or ()):
+            return super().norm_silu_squeeze_excite(y, gamma, beta, squeeze, eps, given)
+        pooled, statistics = fused.pooled_activation(y, gamma, beta, eps, given)
+        *_, gate = self.gate(pooled, squeeze)
+        return fused.excite(y, gamma, beta, gate, statistics), statistics
+
+    def norm_silu_squeeze_excite_grad(
+        self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, dz: Array, statistics: Statistics
+    ) -> tuple[Array, ...]:
+        if not y.size or not real(y, gamma, beta, *squeeze, dz, *statistics[:2]):
+            return super().norm_silu_squeeze_excite_grad(y, gamma, beta, squeeze, dz, statistics)
+        sums = fused.excite_sums(y, gamma, beta, dz, statistics)
+        pooled = sums[:, :, 0].T / y.dtype.type(y.shape[2] * y.shape[3])
+        reduced, active, gate = self.gate(pooled, squeeze)
+        dpooled, *weights = self.gate_grad(pooled, reduced, active, gate, sums[:, :, 1].T, squeeze)
+        return *fused.excite_grad(y, gamma, beta, gate, dpooled, dz, sums, statistics), *weights
+
+    def norm_add(
+        self, v: Array, gamma: Array, beta: Array, skip: Array, mask: Array | None, eps: float, given: Given
+    ) -> tuple[Array, Statistics]:
+        if not v.size or not real(v, gamma, beta, skip, *given or ()):
+            return super().norm_add(v, gamma, beta, skip, mask, eps, given)
+        return fused.norm_add(v, gamma, beta, skip, mask, eps, given)
+
+    def norm_add_grad(
+        self, v: Array, gamma: Array, dy: Array, mask: Array | None, statistics: Statistics
+    ) -> tuple[Array, Array, Array]:
+        if not v.size or not real(v, gamma, dy, *statistics[:2]):
+            return super().norm_add_grad(v, gamma, dy, mask, statistics)
+        return fused.norm_add_grad(v, gamma, dy, mask, statistics)

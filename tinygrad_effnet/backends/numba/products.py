@@ -25,6 +25,7 @@ from .layout import real
 
 logger = logging.getLogger("tinygrad_effnet")
 
+BLAS_SPLITS = 2**16  # multiply-adds from which OpenBLAS may use more than one thread
 WORTH_SPLITTING = 2**21  # multiply-adds; less is done before another thread has woken up
 
 
@@ -97,7 +98,10 @@ def matmul(a: Array, b: Array, threads: int) -> Array | None:
         return None
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     if rows * inner * columns < WORTH_SPLITTING or max(rows, columns) < threads:
-        return None
+        if rows * inner * columns < BLAS_SPLITS:
+            return None
+        with _products.single_threaded_blas():  # else OpenBLAS wakes its threads, and they spin beside the next kernel
+            return np.matmul(a, b)
     y = np.empty((rows, columns), a.dtype)
     a, b = a.reshape(rows, inner), b.reshape(inner, columns)
     edges = [max(rows, columns) * i // threads for i in range(threads + 1)]
