@@ -28,9 +28,14 @@ def backend(request):
         yield request.param
 
 
+@pytest.fixture(params=[False, True], ids=["step by step", "fused"])
+def fused(request):
+    return request.param
+
+
 @pytest.fixture
-def model():
-    net = nn.EfficientNet("b0", golden.CLASSES, dropout=0.0, stochastic_depth=0.0)
+def model(fused):
+    net = nn.EfficientNet("b0", golden.CLASSES, dropout=0.0, stochastic_depth=0.0, fused=fused)
     state = net.state_dict()
     values = golden.draw({name: t.shape for name, t in state.items()})
     net.load_state_dict(dict(zip(state, values, strict=True)))
@@ -87,10 +92,10 @@ def test_b0_in_float32_differs_by_rounding_only(backend, model):
 
 
 @pytest.mark.parametrize(("variant", "size"), [("b0", 63), ("b1", 64)])
-def test_logits_and_all_gradients_equal_pytorch(backend, variant, size):
+def test_logits_and_all_gradients_equal_pytorch(backend, fused, variant, size):
     torch = pytest.importorskip("torch")
     oracle = load("torch_efficientnet").EfficientNet(variant, 7)
-    net = nn.EfficientNet(variant, 7, dropout=0.0, stochastic_depth=0.0)
+    net = nn.EfficientNet(variant, 7, dropout=0.0, stochastic_depth=0.0, fused=fused)
     state = oracle.state_dict()
     values = golden.draw({name: tuple(t.shape) for name, t in state.items()})
     oracle.load_state_dict({name: torch.from_numpy(v) for name, v in zip(state, values, strict=True)})

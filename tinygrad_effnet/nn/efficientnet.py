@@ -87,6 +87,9 @@ class EfficientNet(Module):
         As PyTorch's models pad, or as the original TensorFlow ones do.
     norm_eps, norm_momentum : float, optional
         Of batch norm; when left out torchvision's: 1e-5 and 0.1 for B0 to B4, 1e-3 and 0.01 for B5 to B7.
+    fused : bool, optional
+        As in `MBConv`, for every block: None, the default, where the backend has fused kernels; False to step through
+        each small operation, or for second derivatives.
 
     Notes
     -----
@@ -116,6 +119,7 @@ class EfficientNet(Module):
         padding: PaddingLike = "symmetric",
         norm_eps: float | None = None,
         norm_momentum: float | None = None,
+        fused: bool | None = None,
     ) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"EfficientNet(variant): {variant!r}; choose one of {', '.join(VARIANTS)}")
@@ -131,8 +135,8 @@ class EfficientNet(Module):
         scale = VARIANTS[variant]
         eps = scale.norm_eps if norm_eps is None else norm_eps
         momentum = scale.norm_momentum if norm_momentum is None else norm_momentum
-        layer = partial(ConvNormAct, norm_eps=eps, norm_momentum=momentum)
-        block = partial(MBConv, padding=padding, norm_eps=eps, norm_momentum=momentum)
+        layer = partial(ConvNormAct, norm_eps=eps, norm_momentum=momentum, fused=fused)
+        block = partial(MBConv, padding=padding, norm_eps=eps, norm_momentum=momentum, fused=fused)
         stem = round_channels(STEM_CHANNELS * scale.width)
         self.stem = layer(in_channels, stem, 3, stride=2, padding=padding, act=SiLU())
         self.stages = _stages(scale, stochastic_depth, block)

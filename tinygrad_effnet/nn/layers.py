@@ -107,11 +107,15 @@ class BatchNorm2d(Module):
                 f"BatchNorm2d: x must have 4 axes (N C H W), but has shape {x.shape}; one image of its own needs a "
                 "batch axis, x.unsqueeze(0)"
             )
+        return ops.batch_norm(x, *self.begin())
+
+    def begin(self) -> ops.Norm:
+        """What `ops.batch_norm` and the fused operations ask of a norm; in training, one more batch is counted."""
         if self.training:
             versions.wrote("BatchNorm2d, counting batches,", self.num_batches_tracked.array)
             self.num_batches_tracked.array += 1
-        return ops.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        return ops.Norm(
+            self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
 
     def extra_repr(self) -> str:

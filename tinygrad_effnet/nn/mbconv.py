@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from ..ops import mean
+from .. import ops
 from ..ops.window import PaddingLike
 from ..tensor import Tensor
 from .activations import SiLU
+from .fusing import is_plain, is_unwatched, wants_fused
 from .layers import BatchNorm2d, Conv2d, StochasticDepth
 from .module import Module
 
@@ -24,6 +27,9 @@ class ConvNormAct(Module):
     act : Module or None
     norm_eps, norm_momentum : float
         As in `BatchNorm2d`.
+    fused : bool, optional
+        Compute batch norm and SiLU in one operation. When left out: where the backend has kernels for it. False runs,
+        and shows, each of the inner modules; so does a hook on one of them.
     """
 
     def __init__(
@@ -37,15 +43,26 @@ class ConvNormAct(Module):
         act: Module | None = None,
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        fused: bool | None = None,
     ) -> None:
         pixels = (kernel_size - 1) // 2 if padding == "symmetric" else padding
         self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, pixels, groups=groups, bias=False)
         self.norm = BatchNorm2d(out_channels, norm_eps, norm_momentum)
         self.act = act
+        self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.conv(x))
+        y = self.conv(x)
+        if self.act is not None and wants_fused(self.fused) and is_plain(self.norm) and is_plain(self.act):
+            return ops.norm_silu(y, self.norm.begin())
+        y = self.norm(y)
         return y if self.act is None else self.act(y)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a fused operation of a larger block may stand for all of this."""
+        act = self.act is None or is_plain(self.act)
+        return act and is_plain(self.conv) and is_plain(self.norm) and is_unwatched(self) and self.conv.bias is None
 
 
 class SqueezeExcitation(Module):
@@ -66,9 +83,21 @@ class SqueezeExcitation(Module):
         self.expand = Conv2d(squeeze_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        squeezed = mean(x, (2, 3), keepdim=True)
+        squeezed = ops.mean(x, (2, 3), keepdim=True)
         gate = self.expand(self.act(self.reduce(squeezed))).sigmoid()
         return x * gate
+
+    @property
+    def weights(self) -> Sequence[Any]:
+        """Weight and bias of both convolutions."""
+        return self.reduce.weight, self.reduce.bias, self.expand.weight, self.expand.bias
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a fused operation may stand for this."""
+        parts = self.reduce, self.act, self.expand
+        biased = all([weight is not None for weight in self.weights])
+        return biased and all([is_plain(part) for part in parts]) and is_unwatched(self)
 
 
 class MBConv(Module):
@@ -89,6 +118,10 @@ class MBConv(Module):
         as in.
     padding, norm_eps, norm_momentum
         As in `ConvNormAct`.
+    fused : bool, optional
+        Compute in fused operations (ops/fused.py): the same numbers to rounding, faster and in less memory. When left
+        out: where the backend has kernels for them. False runs, and shows, each of the inner modules, and allows second
+        derivatives; a hook on one of the inner modules has the same effect.
     """
 
     def __init__(
@@ -103,9 +136,10 @@ class MBConv(Module):
         padding: PaddingLike = "symmetric",
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        fused: bool | None = None,
     ) -> None:
         hidden = in_channels * expand_ratio
-        layer = partial(ConvNormAct, norm_eps=norm_eps, norm_momentum=norm_momentum)
+        layer = partial(ConvNormAct, norm_eps=norm_eps, norm_momentum=norm_momentum, fused=fused)
         self.expand = layer(in_channels, hidden, 1, act=SiLU()) if expand_ratio != 1 else None
         self.depthwise = layer(hidden, hidden, kernel_size, stride, groups=hidden, padding=padding, act=SiLU())
         squeeze = max(1, int(in_channels * se_ratio))
@@ -113,8 +147,11 @@ class MBConv(Module):
         self.project = layer(hidden, out_channels, 1)
         self.has_skip = stride == 1 and in_channels == out_channels
         self.drop_path = StochasticDepth(stochastic_depth) if self.has_skip and stochastic_depth else None
+        self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
+        if wants_fused(self.fused) and self.is_plain:
+            return self._fused(x)
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)
         if self.squeeze_excite is not None:
@@ -123,3 +160,35 @@ class MBConv(Module):
         if self.drop_path is not None:
             y = self.drop_path(y)
         return x + y if self.has_skip else y
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether fused operations may stand for the inner modules: they are those of ``__init__``, and unwatched."""
+        layers = self.depthwise, self.project, self.expand, self.squeeze_excite
+        return (
+            all([layer is None or layer.is_plain for layer in layers])
+            and self.depthwise.act is not None
+            and self.project.act is None
+            and (self.expand is None or self.expand.act is not None)
+            and (self.drop_path is None or is_plain(self.drop_path))
+        )
+
+    def _fused(self, x: Tensor) -> Tensor:
+        depthwise, se, drop = self.depthwise, self.squeeze_excite, self.drop_path
+        if self.expand is None:
+            y = depthwise.conv(x)
+        else:
+            conv = depthwise.conv
+            raw = self.expand.conv(x)
+            y = ops.norm_silu_depthwise(
+                raw, self.expand.norm.begin(), conv.weight, conv.stride, conv.padding, conv.dilation
+            )
+        if se is None:
+            z = ops.norm_silu(y, depthwise.norm.begin())
+        else:
+            z = ops.norm_silu_squeeze_excite(y, depthwise.norm.begin(), *se.weights)
+        v = self.project.conv(z)
+        if not self.has_skip:
+            return self.project.norm(v)
+        p, training = (0.0, False) if drop is None else (drop.p, drop.training)
+        return ops.norm_add(v, self.project.norm.begin(), x, p, training)
