@@ -6,6 +6,8 @@ dtypes than float32 and float64, operands of different dtypes, empty arrays.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..base import Array, Axes, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
 from . import cache, jit, products, threads
@@ -34,21 +36,22 @@ class Numba(NumPy):
 
     # -- elementwise and sums ------------------------------------------------------------------------------------
     def add(self, a: Array, b: Array) -> Array:
-        if elementwise.alike(a, b):
+        if elementwise.large(a) and elementwise.alike(a, b):
             return elementwise.combine(elementwise.add_kernel, a, b)
-        return super().add(a, b)
+        return np.add(a, b)
 
     def multiply(self, a: Array, b: Array) -> Array:
-        if elementwise.alike(a, b):
-            return elementwise.combine(elementwise.multiply_kernel, a, b)
-        if elementwise.gates(a, b):
-            return elementwise.multiply_planes(a, b)
-        if elementwise.gates(b, a):
-            return elementwise.multiply_planes(b, a)
-        return super().multiply(a, b)
+        if elementwise.large(a) or elementwise.large(b):
+            if elementwise.alike(a, b):
+                return elementwise.combine(elementwise.multiply_kernel, a, b)
+            if elementwise.gates(a, b):
+                return elementwise.multiply_planes(a, b)
+            if elementwise.gates(b, a):
+                return elementwise.multiply_planes(b, a)
+        return np.multiply(a, b)
 
     def sum(self, x: Array, axis: Axes, keepdims: bool) -> Array:
-        if elementwise.sums_images(x, axis):
+        if elementwise.large(x) and elementwise.sums_images(x, axis):
             return elementwise.sum_images(x, axis, keepdims)
         return super().sum(x, axis, keepdims)
 
@@ -63,6 +66,8 @@ class Numba(NumPy):
 
     # -- products ------------------------------------------------------------------------------------------------
     def matmul(self, a: Array, b: Array) -> Array:
+        if a.size * b.shape[-1] < products.WORTH_SPLITTING:
+            return np.matmul(a, b)
         y = products.matmul(a, b, get_num_threads())
         return super().matmul(a, b) if y is None else y
 

@@ -72,9 +72,14 @@ def sum_rows_kernel(x: Any, y: Any) -> None:
         y[r] = sum_row(x[r])
 
 
+def large(x: Any) -> bool:
+    """Whether ``x``, an array or a number, is worth a kernel. Asked first, so that small ones wait for nothing else."""
+    return getattr(x, "size", 1) >= LARGE
+
+
 def alike(a: Any, b: Any) -> bool:
-    """Whether ``a`` and ``b`` are worth `combine`."""
-    return real(a, b) and a.shape == b.shape and a.size >= LARGE
+    """Whether ``a`` and ``b`` are alike enough for `combine`."""
+    return real(a, b) and a.shape == b.shape
 
 
 def combine(function: kernel, a: Array, b: Array) -> Array:
@@ -87,7 +92,7 @@ def combine(function: kernel, a: Array, b: Array) -> Array:
 
 def gates(x: Any, v: Any) -> bool:
     """Whether ``v``, N C 1 1, holds a number for each plane of a large image ``x``, N C H W."""
-    return real(x, v) and x.ndim == 4 and v.shape == (*x.shape[:2], 1, 1) and x.size >= LARGE
+    return large(x) and real(x, v) and x.ndim == 4 and v.shape == (*x.shape[:2], 1, 1)
 
 
 def multiply_planes(x: Array, v: Array) -> Array:
@@ -101,7 +106,7 @@ def multiply_planes(x: Array, v: Array) -> Array:
 
 def sums_images(x: Any, axis: Axes) -> bool:
     """Whether a sum of ``x`` over ``axis`` is one over the planes or the channels of a large image, N C H W."""
-    return real(x) and x.ndim == 4 and x.size >= LARGE and axis in ((2, 3), (-2, -1), (0, 2, 3))
+    return real(x) and x.ndim == 4 and axis in ((2, 3), (-2, -1), (0, 2, 3))
 
 
 def sum_images(x: Array, axis: Axes, keepdims: bool) -> Array:
