@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 
 Line = tuple[CodeType, int]  # code and instruction; the line itself is worked out only if somebody asks
 
@@ -13,16 +14,23 @@ _package = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _contextlib = contextlib.__file__  # through which a block of ours is left that was made with it
 
 
-def users_line() -> Line | None:
-    """The innermost caller outside this package, of the function that called the one which asks."""
-    frame = sys._getframe(2)
-    code = frame.f_code
-    while (file := code.co_filename).startswith(_package) or file == _contextlib:
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
+@functools.cache
+def _is_ours(file: str) -> bool:
+    return file.startswith(_package) or file == _contextlib
+
+
+def users_line(depth: int = 2) -> Line | None:
+    """The innermost caller outside this package, starting ``depth`` calls up: by default with the caller's caller.
+
+    To look at a frame is to make an object of it, so known ones are better stepped over.
+    """
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
         code = frame.f_code
-    return code, frame.f_lasti
+        if not _is_ours(code.co_filename):
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
 
 
 def line_text(line: Line | None) -> str:
