@@ -35,9 +35,9 @@ class Contract:
     def check(self, op: Any, arrays: Sequence[Any]) -> None:
         """Raise ValueError where the arrays' shapes break the contract."""
         if self.is_trivial:
-            if self.broadcasts and (arrays[-1].ndim or len(arrays) > 2):  # x * 2.0: a number fits everything
+            if self.broadcasts:
                 shape = arrays[0].shape
-                for array in arrays:
+                for array in arrays[1:]:
                     if array.shape != shape:
                         self._check_broadcast(op, [array.shape for array in arrays])
                         break
@@ -50,7 +50,7 @@ class Contract:
             self._check_free_axes(op, arrays)
 
     def _check_broadcast(self, op: Any, shapes: Sequence[Shape]) -> None:
-        if not broadcastable(shapes):
+        if shapes[-1] and not broadcastable(shapes):  # a number fits everything
             refuse_broadcast(op.name, dict(zip([name for name, _ in self.operands], shapes, strict=True)))
 
     def _check_free_axes(self, op: Any, arrays: Sequence[Any]) -> None:

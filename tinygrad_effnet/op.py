@@ -88,7 +88,7 @@ class Op(tape.Node):
     contract: ClassVar[Contract]
 
     held: tuple[Array, ...] = ()  # what was saved
-    _sources: tuple[int | None, ...] = ()
+    _seen: tuple[int, ...] = ()  # ids of the inputs and outputs: what is held lives, so no other array has its id
     _time = 0  # when it saved, by the clock of versions.py
     _line: Line | None = None
 
@@ -124,15 +124,21 @@ class Op(tape.Node):
         """
         if self._time != versions.clock:
             self.refuse_written()
-        if not tape.is_grad_enabled():
-            return tuple([wrap(array) for array in self.held])
-        return tuple([self._linked(array, source) for array, source in zip(self.held, self._sources, strict=True)])
+        if tape.is_grad_enabled():
+            return tuple([self._linked(array) for array in self.held])
+        return tuple([wrap(array if type(array) is np.ndarray else _as_array(array)) for array in self.held])
 
-    def _linked(self, array: Array, source: int | None) -> Tensor:
-        if source is None:
-            return wrap(array)
-        edge = self.edges[source] if source >= 0 else (self, ~source)
-        return wrap(array) if edge is None else wrap(array, *edge)
+    def _linked(self, array: Array) -> Tensor:
+        source = self._source(array)
+        edge = None if source is None else self.edges[source] if source >= 0 else (self, ~source)
+        return wrap(_as_array(array), *(edge or ()))
+
+    def _source(self, array: Array) -> int | None:
+        """Which input (0, 1, ...) or output (-1, -2, ...) a saved array is."""
+        if id(array) not in self._seen:
+            return None
+        index, inputs = self._seen.index(id(array)), len(self._seen) - len(self.outputs)
+        return index if index < inputs else inputs - index - 1
 
     def refuse_written(self) -> None:
         """Raise RuntimeError if something saved was written to since."""
@@ -146,7 +152,7 @@ class Op(tape.Node):
 
     def held_name(self, index: int) -> str:
         """What errors call a saved array."""
-        i = self._sources[index]
+        i = self._source(self.held[index])
         return "an array" if i is None else f"input {self.contract.name_of(i)}" if i >= 0 else "the result"
 
     @property
@@ -156,30 +162,36 @@ class Op(tape.Node):
 
     # -- one use ---------------------------------------------------------------------------------------------------
     def __call__(self, *operands: Any) -> Any:
-        tensors = self._prepare(operands)
-        arrays = [tensor.array for tensor in tensors]
-        if len(set(map(id, arrays))) < len(arrays):  # x * x.detach(): what is saved must be told apart, see _source
-            arrays = [array.view() for array in arrays]
+        arrays: list[Array] = []
+        dtype, recorded = None, False
+        for x in operands:  # one loop, and no comprehension: this is what an operation on a few numbers costs
+            if not isinstance(x, Tensor):
+                return self(*_unify(self, operands))
+            array = x.array
+            arrays.append(array)
+            if dtype is None:
+                dtype = array.dtype
+            elif array.dtype != dtype:
+                return self(*_unify(self, operands))
+            if x.node is not None:
+                recorded = True
+        if not self.integers and dtype is not None and dtype.kind not in "fc":
+            return self(*_unify(self, operands))
+        recorded = recorded and tape.is_grad_enabled()
+        if recorded and len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):
+            arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
         self.contract.check(self, arrays)
         result = self.forward(backend_of(arrays), *arrays)
-        outputs = result if type(result) is tuple else (result,)
-        node = None
-        if tape.is_grad_enabled() and any([tensor.node is not None for tensor in tensors]):
-            node = self
-            self._record(tensors, arrays, outputs)
-        outputs = tuple([y if type(y) is np.ndarray else _as_array(y) for y in outputs])
+        if recorded:
+            self._record(operands, arrays, result if type(result) is tuple else (result,))
+        node = self if recorded else None
+        if type(result) is np.ndarray and not _watchers:
+            return wrap(result, node)
+        outputs = [_as_array(y) for y in (result if type(result) is tuple else (result,))]
         for watcher in _watchers:
             watcher(self, arrays, outputs)
         made = tuple([wrap(y, node, i) for i, y in enumerate(outputs)])
         return made if type(result) is tuple else made[0]
-
-    def _prepare(self, operands: Sequence[Any]) -> list[Tensor]:
-        """The operands as tensors of one dtype: numbers take that of the tensors, of two floats the wider wins."""
-        tensors = [x for x in operands if isinstance(x, Tensor)]
-        dtypes = {tensor.array.dtype for tensor in tensors}
-        if len(tensors) == len(operands) and len(dtypes) == 1 and (self.integers or next(iter(dtypes)).kind == "f"):
-            return tensors
-        return _unify(self, operands)
 
     def _record(self, tensors: Sequence[Tensor], arrays: Sequence[Array], outputs: Sequence[Array]) -> None:
         if self.outputs:
@@ -190,12 +202,10 @@ class Op(tape.Node):
         self.number = tape.next_number()
         self.edges = tuple([None if t.node is None else (t.node, t.index) for t in tensors])
         self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
-        self.needed = tuple([edge is not None for edge in self.edges])
         if self.held:
-            self._sources = tuple([_source(array, arrays, outputs) for array in self.held])
-            self.held = tuple([_as_array(array) for array in self.held])
+            self._seen = tuple(map(id, (*arrays, *outputs)))
             self._time = versions.clock
-        self._line = users_line()
+        self._line = users_line(3)
 
     # -- as a node of the tape -------------------------------------------------------------------------------------
     def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
@@ -247,17 +257,6 @@ def _fit(gradient: Tensor, shape: Shape, dtype: Any) -> Tensor:
     if gradient.array.shape != shape:
         gradient = gradient.sum_to(shape)
     return gradient if gradient.array.dtype == dtype else gradient.to(dtype)
-
-
-def _source(array: Array, inputs: Sequence[Array], outputs: Sequence[Array]) -> int | None:
-    """Which input (0, 1, ...) or output (-1, -2, ...) an array is."""
-    for i, x in enumerate(inputs):
-        if x is array:
-            return i
-    for i, y in enumerate(outputs):
-        if y is array:
-            return ~i
-    return None
 
 
 def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
