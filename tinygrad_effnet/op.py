@@ -87,7 +87,6 @@ class Op(tape.Node):
     instead: ClassVar[str] = ""  # says what to use where a second one is wanted
     contract: ClassVar[Contract]
 
-    held: tuple[Array, ...] = ()  # what was saved
     _seen: tuple[int, ...] = ()  # ids of the inputs and outputs: what is held lives, so no other array has its id
     _time = 0  # when it saved, by the clock of versions.py
     _line: Line | None = None
@@ -208,21 +207,27 @@ class Op(tape.Node):
         self._line = users_line(3)
 
     # -- as a node of the tape -------------------------------------------------------------------------------------
-    def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
+    def pull(self, gradients: list[Tensor | None]) -> list[tuple[tape.Edge, Tensor]]:
         """Run the rule; give each gradient its input's shape and dtype (the one place where broadcasting is undone)."""
         try:
             if self.once_differentiable and tape.is_grad_enabled():
                 raise RuntimeError(f"{self.name} has no second derivative (for create_graph=True){self.instead}")
-            dys = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
-            rule = self.backward
+            if len(gradients) > 1:  # to one of several results, perhaps, nothing came
+                gradients = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
+            rule: Callable[..., Any] = self.backward
             for around in _around_rules:
                 rule = partial(around, self, rule)
-            dxs = rule(*dys)
-            dxs = dxs if isinstance(dxs, tuple) else (dxs,)
-            return [
-                dx if dx is None or edge is None else _fit(dx, *edge[0].outputs[edge[1]])
-                for dx, edge in zip(dxs, self.edges, strict=True)
-            ]
+            dxs = rule(*gradients)
+            pulled = []
+            for dx, edge, needed in zip(
+                dxs if isinstance(dxs, tuple) else (dxs,), self.edges, self.needed, strict=True
+            ):
+                if needed and dx is not None and edge is not None:
+                    shape, dtype = edge[0].outputs[edge[1]]
+                    if dx.array.shape != shape:
+                        dx = dx.sum_to(shape)
+                    pulled.append((edge, dx if dx.array.dtype == dtype else dx.to(dtype)))
+            return pulled
         except Exception as error:
             error.add_note(f"in the backward pass of {self.name}, which was made at {self.where()}")
             raise
@@ -230,10 +235,6 @@ class Op(tape.Node):
     def _zeros(self, index: int) -> Tensor:
         shape, dtype = self.outputs[index]
         return wrap(np.zeros(shape, dtype))
-
-    def release(self) -> None:
-        super().release()
-        self.held = ()
 
     def where(self) -> str:
         return line_text(self._line)
@@ -251,12 +252,6 @@ def differentiate(
         # aliases, for one input may itself depend on another, and the rule asks for the partial derivatives
         starts = [x.reshape(x.shape) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
         return tape.grad(f(*starts), starts, gradients, create_graph=recorded, allow_unused=True)
-
-
-def _fit(gradient: Tensor, shape: Shape, dtype: Any) -> Tensor:
-    if gradient.array.shape != shape:
-        gradient = gradient.sum_to(shape)
-    return gradient if gradient.array.dtype == dtype else gradient.to(dtype)
 
 
 def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:

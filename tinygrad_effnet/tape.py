@@ -44,17 +44,18 @@ class Node:
     edges: tuple[Edge | None, ...] = ()
     outputs: tuple[tuple[tuple[int, ...], Any], ...] = ()
     needed: tuple[bool, ...] = ()  # for each input: is its gradient asked for in the walk under way?
+    held: tuple[Any, ...] = ()  # arrays that the rule will need
     released = False
     hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
     retained: dict[int, weakref.ref[Tensor]] | None = None
 
-    def pull(self, gradients: list[Tensor | None]) -> Sequence[Tensor | None]:
-        """Gradients of the outputs in, gradients of the inputs out."""
+    def pull(self, gradients: list[Tensor | None]) -> list[tuple[Edge, Tensor]]:
+        """Gradients of the outputs in, gradients of the inputs that need one out, each with where it goes."""
         raise TypeError(f"{type(self).__name__} has no inputs")
 
     def release(self) -> None:
         """Forget what only another walk would need."""
-        self.edges = ()
+        self.edges = self.held = ()
         self.released = True
 
     def where(self) -> str:
@@ -211,16 +212,17 @@ def _walk(
 
     def deliver(edge: Edge, gradient: Tensor) -> None:
         node, index = edge
-        if node not in arrived:
-            arrived[node] = [None] * len(node.outputs)
+        totals = arrived.get(node)
+        if totals is None:
+            totals = arrived[node] = [None] * len(node.outputs)
             heappush(waiting, (-node.number, node))
-        so_far = arrived[node][index]
+        so_far = totals[index]
         if so_far is None:
-            arrived[node][index] = gradient  # borrowed: others may hold the same array
+            totals[index] = gradient  # borrowed: others may hold the same array
         elif edge in owned:
             so_far.array += gradient.array
         else:
-            arrived[node][index] = so_far + gradient
+            totals[index] = so_far + gradient
             if not create_graph:
                 owned.add(edge)
 
@@ -231,21 +233,21 @@ def _walk(
         while waiting:
             node = heappop(waiting)[1]
             totals = arrived.pop(node)
-            _call_hooks(node, totals)
-            if wanted is None:
-                _keep(node, totals)
-            else:
+            if node.hooks:
+                _call_hooks(node, totals)
+            if wanted is not None:
                 found.update(((node, i), total) for i, total in enumerate(totals) if total is not None)
+            elif node.retained:
+                _keep(node, totals)
             if type(node) is Leaf:
                 continue
             if useful is None:
                 _refuse_released(node)
-            node.needed = tuple(e is not None and (useful is None or e[0] in useful) for e in node.edges)
+            node.needed = tuple([e is not None and (useful is None or e[0] in useful) for e in node.edges])
             if not any(node.needed):  # wanted itself, and nothing beyond it
                 continue
-            for edge, needed, dx in zip(node.edges, node.needed, node.pull(totals), strict=True):
-                if edge is not None and needed and dx is not None:
-                    deliver(edge, dx)
+            for edge, dx in node.pull(totals):
+                deliver(edge, dx)
             if not retain_graph:
                 node.release()
     return found

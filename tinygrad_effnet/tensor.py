@@ -229,10 +229,10 @@ class Tensor(Interop):
 
     def accumulate_grad(self, gradient: Tensor) -> None:
         """Add to ``.grad``. The first gradient is copied, since its array may belong to others as well."""
-        if gradient.requires_grad or (self.grad is not None and self.grad.requires_grad):
-            self.grad = gradient if self.grad is None else self.grad + gradient
-        elif self.grad is None:
-            self.grad = wrap(gradient.array.copy())
+        if self.grad is None:
+            self.grad = wrap(gradient.array.copy()) if gradient.node is None else gradient
+        elif gradient.node is not None or self.grad.node is not None:
+            self.grad = self.grad + gradient
         else:
             versions.wrote("backward(), adding to .grad,", self.grad.array)
             self.grad.array += gradient.array
