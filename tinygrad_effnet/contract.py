@@ -9,10 +9,12 @@ the ``...`` of other inputs. What stands behind the arrow is for the reader.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
+MOST_REMEMBERED = 4096  # combinations of shapes that are known to fit, and not checked again; for each operation
 
 
 class Contract:
@@ -26,6 +28,8 @@ class Contract:
             self.operands.append((name.strip(), axes.split()))
         self.is_trivial = all(axes == ["..."] for _, axes in self.operands)
         self.broadcasts = sum("..." in axes for _, axes in self.operands) > 1
+        self.attributes = [a.partition("/")[2] for _, axes in self.operands for a in axes if "/" in a]
+        self._fitting: set[tuple[Any, ...]] = set()  # shapes, and attributes, that were found to fit
 
     def name_of(self, index: int) -> str:
         """Name of an input; ``*xs`` stands for any number of them."""
@@ -37,11 +41,18 @@ class Contract:
         if self.is_trivial:
             if self.broadcasts:
                 shape = arrays[0].shape
-                for array in arrays[1:]:
+                for array in arrays:
                     if array.shape != shape:
-                        self._check_broadcast(op, [array.shape for array in arrays])
+                        self._check_broadcast(op, tuple([array.shape for array in arrays]))
                         break
             return
+        key = *[array.shape for array in arrays], *[getattr(op, attribute) for attribute in self.attributes]
+        if key not in self._fitting:
+            self._check_axes(op, arrays)
+            if len(self._fitting) < MOST_REMEMBERED:
+                self._fitting.add(key)
+
+    def _check_axes(self, op: Any, arrays: Sequence[Any]) -> None:
         sizes: dict[str, tuple[int, str]] = {}  # of each named axis, and the input that fixed it
         for (name, axes), array in zip(self.operands, arrays, strict=True):
             for axis, symbol, size in self._named_axes(op, name, axes, array.shape, arrays):
@@ -49,8 +60,8 @@ class Contract:
         if self.broadcasts:
             self._check_free_axes(op, arrays)
 
-    def _check_broadcast(self, op: Any, shapes: Sequence[Shape]) -> None:
-        if shapes[-1] and not broadcastable(shapes):  # a number fits everything
+    def _check_broadcast(self, op: Any, shapes: tuple[Shape, ...]) -> None:
+        if not broadcastable(shapes):
             refuse_broadcast(op.name, dict(zip([name for name, _ in self.operands], shapes, strict=True)))
 
     def _check_free_axes(self, op: Any, arrays: Sequence[Any]) -> None:
@@ -59,7 +70,7 @@ class Contract:
             if "..." in axes:
                 first = axes.index("...")
                 free[name] = array.shape[first : array.ndim - (len(axes) - first - 1)]
-        if not broadcastable(list(free.values())):
+        if not broadcastable(tuple(free.values())):
             listed = " and ".join(f"{shape} (of {name})" for name, shape in free.items())
             self._fail(op, arrays, f"the axes ... are {listed}; {_RULE}")
 
@@ -131,7 +142,8 @@ def expect_arrays(caller: str, **values: Any) -> None:
 _RULE = "from the right, each size must agree or be 1"
 
 
-def broadcastable(shapes: Sequence[Shape]) -> bool:
+@functools.lru_cache(MOST_REMEMBERED)
+def broadcastable(shapes: tuple[Shape, ...]) -> bool:
     """Do arrays of these shapes broadcast, by NumPy's rule?"""
     for axis in range(1, max(map(len, shapes)) + 1):
         sizes = {shape[-axis] for shape in shapes if len(shape) >= axis}
@@ -153,6 +165,6 @@ def _suggestion(shapes: dict[str, Shape]) -> str:
         missing = len(most) - len(shape)
         if shape and missing and most[: len(shape)] == shape:
             return f" If {name} goes with the first axes of {widest}: {name}.reshape{(*shape, *(1,) * missing)}."
-        if len(shape) == len(most) > 1 and shape != most and broadcastable([shape[::-1], most]):
+        if len(shape) == len(most) > 1 and shape != most and broadcastable((shape[::-1], most)):
             return f" Is {name} transposed? {name}.T would fit."
     return " Reshape or unsqueeze one of them."

@@ -255,6 +255,11 @@ def differentiate(
 
 
 def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
+    """The operands as tensors of one dtype: numbers take that of the tensors, of two floats the wider wins."""
+    given = [x for x in operands if type(x) is not float and type(x) is not int]
+    if len(given) == 1 and isinstance(given[0], Tensor) and given[0].array.dtype.kind == "f":  # x * 2.0: most of them
+        dtype = given[0].array.dtype
+        return [x if x is given[0] else wrap(np.asarray(x, dtype)) for x in operands]
     for i, x in enumerate(operands):
         if not isinstance(x, (Tensor, int, float, np.ndarray, np.generic, list, tuple)):
             raise TypeError(

@@ -226,7 +226,7 @@ class Where(Op):
         self.condition = condition
 
     def forward(self, kernels: Backend, a: Array, b: Array) -> Array:
-        shapes = [self.condition.shape, a.shape, b.shape]
+        shapes = self.condition.shape, a.shape, b.shape
         if not broadcastable(shapes):
             refuse_broadcast(self.name, dict(zip(("condition", "a", "b"), shapes, strict=True)))
         self.save(self.condition)  # the user's own array, perhaps: somebody may write to it
@@ -364,12 +364,18 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def _comparison(name: str, symbol: str) -> Any:
+    holds = getattr(operator, name)
+
     def compare(a: Any, b: Any) -> Tensor:
-        left, right = (v.array if isinstance(v, Tensor) else v for v in (a, b))
-        shapes = {"a": np.shape(left), "b": np.shape(right)}
-        if not broadcastable(list(shapes.values())):
-            refuse_broadcast(name, shapes)
-        return wrap(np.asarray(getattr(operator, name)(left, right)))
+        left = a.array if isinstance(a, Tensor) else a
+        right = b.array if isinstance(b, Tensor) else b
+        try:
+            return wrap(np.asarray(holds(left, right)))
+        except ValueError:
+            shapes = np.shape(left), np.shape(right)
+            if not broadcastable(shapes):
+                refuse_broadcast(name, dict(zip("ab", shapes, strict=True)))
+            raise
 
     compare.__name__ = name
     compare.__doc__ = f"a {symbol} b, entry by entry, as a boolean tensor; it has no gradient."
