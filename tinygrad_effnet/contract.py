@@ -46,7 +46,9 @@ class Contract:
                         self._check_broadcast(op, tuple([array.shape for array in arrays]))
                         break
             return
-        key = *[array.shape for array in arrays], *[getattr(op, attribute) for attribute in self.attributes]
+        key: tuple[Any, ...] = tuple([array.shape for array in arrays])
+        if self.attributes:
+            key += tuple([getattr(op, attribute) for attribute in self.attributes])
         if key not in self._fitting:
             self._check_axes(op, arrays)
             if len(self._fitting) < MOST_REMEMBERED:

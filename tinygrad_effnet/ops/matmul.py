@@ -10,7 +10,7 @@ from ..backends import Array, Backend
 from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor
-from .shape import permute, reshape
+from .shape import Permute, reshape
 
 
 @register
@@ -43,7 +43,8 @@ class Matmul(Op):
 
 
 def _transposed(x: Tensor) -> Tensor:
-    return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    ndim = x.ndim
+    return Permute((*range(ndim - 2), ndim - 1, ndim - 2))(x)
 
 
 @function
@@ -55,7 +56,10 @@ def matmul(a: Any, b: Any) -> Tensor:
     ValueError
         The inner sizes differ, or an operand is a single number.
     """
-    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    a = a if isinstance(a, Tensor) else Tensor(a)
+    b = b if isinstance(b, Tensor) else Tensor(b)
+    if a.ndim > 1 and b.ndim > 1:
+        return Matmul()(a, b)
     if not a.ndim or not b.ndim:
         raise ValueError(
             f"matmul: shapes {a.shape} and {b.shape}; both need at least one axis, use * for a single number"

@@ -13,7 +13,7 @@ from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
 from .arithmetic import where
 from .elementwise import exp, sqrt
-from .shape import broadcast_to, reshape
+from .shape import BroadcastTo, Reshape
 
 Dim = int | Sequence[int] | None
 
@@ -28,13 +28,20 @@ class Reduction(Op):
 
     def _remember(self, x: Array) -> None:
         self.full = x.shape
-        axes = range(x.ndim) if self.axis is None else self.axis
-        self.kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-        self.count = math.prod(x.shape[i] for i in axes)
+
+    @property
+    def kept(self) -> Shape:
+        """Shape of the result with the reduced axes in place, as size 1."""
+        return tuple([1 if self.axis is None or i in self.axis else n for i, n in enumerate(self.full)])
+
+    @property
+    def count(self) -> int:
+        """How many entries go into one of the result."""
+        return math.prod(self.full if self.axis is None else [self.full[i] for i in self.axis])
 
     def _spread(self, v: Tensor) -> Tensor:
-        """A result-shaped tensor with the reduced axes back, as size 1."""
-        return reshape(v, self.kept)
+        """A result-shaped tensor in a shape that broadcasts against the input; a single number does so already."""
+        return v if self.axis is None and not self.keepdims else Reshape(self.kept)(v)
 
     def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
         return math.prod(inputs[0])
@@ -53,7 +60,7 @@ class Sum(Reduction):
         return kernels.sum(x, self.axis, self.keepdims)
 
     def backward(self, dy: Tensor) -> Tensor:
-        return broadcast_to(self._spread(dy), self.full)
+        return BroadcastTo(self.full)(self._spread(dy))
 
 
 @register
@@ -68,7 +75,7 @@ class Mean(Reduction):
         return kernels.divide(kernels.sum(x, self.axis, self.keepdims), self.count)
 
     def backward(self, dy: Tensor) -> Tensor:
-        return broadcast_to(self._spread(dy) / float(self.count), self.full)
+        return BroadcastTo(self.full)(self._spread(dy) / float(self.count))
 
 
 class _Extreme(Reduction):

@@ -203,11 +203,11 @@ class Pad(_Move):
 @function
 def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
     """The same entries under another shape; one size may be -1 and is worked out. ValueError if the counts differ."""
-    shape = tuple(int(n) for n in shape)
+    shape = tuple(map(int, shape))
     known = -math.prod(shape) if -1 in shape else math.prod(shape)
     if (
         shape.count(-1) > 1
-        or any(n < -1 for n in shape)
+        or min(shape, default=0) < -1
         or (x.size != known if -1 not in shape else known == 0 or x.size % known)
     ):
         raise ValueError(
@@ -220,8 +220,9 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 @function
 def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
     """Axes in the order ``dims``. ValueError unless every axis is named once."""
-    order = tuple(d % x.ndim if -x.ndim <= d < x.ndim else d for d in dims)
-    if sorted(order) != list(range(x.ndim)):
+    ndim = x.ndim
+    order = tuple([d % ndim if -ndim <= d < ndim else d for d in dims])
+    if sorted(order) != list(range(ndim)):
         raise ValueError(
             f"permute(dims): {tuple(dims)} must name each of the {x.ndim} axes of x (shape {x.shape}) once, such as "
             f"{tuple(reversed(range(x.ndim)))}"
