@@ -15,7 +15,7 @@ from ..tensor import Tensor, wrap
 if TYPE_CHECKING:
     from .module import Module
 
-PRODUCTS = {"matmul", "conv2d", "depthwise_conv2d"}  # the operations whose cost the literature counts
+PRODUCTS = {"matmul", "linear", "conv2d", "depthwise_conv2d"}  # the operations whose cost the literature counts
 
 
 @dataclass
@@ -67,7 +67,8 @@ def summarize(module: Module, input_shape: Sequence[int], depth: int) -> Summary
 
     def count(op: Op, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         if op.name in PRODUCTS:
-            cost = op.flops([x.shape for x in inputs], [y.shape for y in outputs]) // 2
+            added = outputs[0].size if op.name == "linear" else 0  # the bias multiplies nothing
+            cost = (op.flops([x.shape for x in inputs], [y.shape for y in outputs]) - added) // 2
             for row in running:
                 row.multiply_adds += cost
 

@@ -10,7 +10,7 @@ from ..backends import Array, Backend
 from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor
-from .shape import Permute, reshape
+from .shape import Permute, SumTo, reshape
 
 
 @register
@@ -40,6 +40,30 @@ class Matmul(Op):
         if len(b) > 1 and a[-1:] == b[-1:]:
             return "Did you mean b transposed? Its last axis would fit."
         return "The last axis of a and the last but one of b are summed over, and those before them broadcast."
+
+
+@register
+class Linear(Op):
+    """Rows times a matrix whose rows belong to outputs, plus one number an output: a layer in one operation."""
+
+    formula = "y_io = Σₖ x_ik · w_ok + b_o"
+    rule = "x̄ = ȳ · w,  w̄ = ȳᵀ · x,  b̄ = Σ ȳ over rows"
+    shapes = "x: n k, weight: m k, bias: m -> n m"
+
+    def forward(self, kernels: Backend, x: Array, weight: Array, bias: Array) -> Array:
+        self.save(x, weight)
+        return kernels.add(kernels.matmul(x, weight.T), bias)
+
+    def backward(self, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = self.saved()
+        return (
+            Matmul()(dy, weight) if self.needed[0] else None,
+            Matmul()(_transposed(dy), x) if self.needed[1] else None,
+            SumTo(weight.shape[:1])(dy) if self.needed[2] else None,
+        )
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        return math.prod(outputs[0]) * (2 * inputs[0][-1] + 1)
 
 
 def _transposed(x: Tensor) -> Tensor:
@@ -95,5 +119,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one number an output")
+    if bias is not None and x.ndim == 2:
+        return Linear()(x, weight, bias)
     y = matmul(x, weight.T)
     return y if bias is None else y + bias

@@ -288,6 +288,14 @@ def _matmul(op: type[Op], rng: Rng) -> list[Sample]:
     return [Sample(f"{a} @ {b}", fixed(op), [rng.standard_normal(a), rng.standard_normal(b)]) for a, b in pairs]
 
 
+@samples_of("linear")
+def _linear(op: type[Op], rng: Rng) -> list[Sample]:
+    return [
+        Sample(f"{n} x {k} to {m}", fixed(op), [rng.standard_normal(shape) for shape in ((n, k), (m, k), (m,))])
+        for n, k, m in ((2, 3, 4), (1, 1, 1), (3, 2, 1), (0, 3, 2), (2, 0, 3))
+    ]
+
+
 # -- normalisation -------------------------------------------------------------------------------------------------
 
 
