@@ -14,14 +14,15 @@ from numba import njit, prange, types
 from numba.extending import overload
 
 from ..base import Array
-from .jit import FAST, Index, inner, kernel
+from .jit import STRICT, Index, kernel, pointwise
 from .layout import dense, dense_like, require_shape, restore
 
 f32 = np.float32
 i32 = np.int32
 
+# "contract" because a polynomial is half as many instructions by it, and only one way to contract each step exists;
 # not "reassoc": it would merge the two parts of ln 2 and undo the care taken
-EXACT: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+EXACT: Any = {**STRICT, "fastmath": {"contract", "nsz"}, "forceinline": True}
 
 
 @njit(**EXACT)
@@ -52,10 +53,7 @@ def sigmoid(x: Any) -> Any:
     return (1 if x >= 0 else e) / (1 + e)
 
 
-INLINE: Any = {**FAST, "forceinline": True}
-
-
-@overload(sigmoid, jit_options=INLINE)
+@overload(sigmoid, jit_options=EXACT)
 def _sigmoid(x: Any) -> Any:
     exp, number = (exp_float32, np.float32) if x == types.float32 else (exp_float64, np.float64)
     zero, one = number(0), number(1)
@@ -70,19 +68,19 @@ def _sigmoid(x: Any) -> Any:
 BLOCK = 4096  # numbers a thread takes at a time: few enough to share work, enough to forget the cost of sharing
 
 
-@inner
+@pointwise
 def sigmoid_block(x: Any, first: int, last: int, y: Any) -> None:
     for i in range(Index(first), Index(last)):
         y[i] = sigmoid(x[i])
 
 
-@inner
+@pointwise
 def silu_block(x: Any, first: int, last: int, y: Any) -> None:
     for i in range(Index(first), Index(last)):
         y[i] = x[i] * sigmoid(x[i])
 
 
-@inner
+@pointwise
 def silu_grad_block(x: Any, dy: Any, first: int, last: int, dx: Any) -> None:
     one = x.dtype.type(1)
     for i in range(Index(first), Index(last)):

@@ -13,26 +13,26 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Axes
-from .jit import Index, inner, kernel
+from .jit import Index, inner, kernel, pointwise
 from .layout import channel_major, dense, dense_like, real, restore
 
 LARGE = 1 << 15  # numbers from which a second thread pays for itself
 BLOCK = 4096
 
 
-@inner
+@pointwise
 def add_block(a: Any, b: Any, first: int, last: int, y: Any) -> None:
     for i in range(Index(first), Index(last)):
         y[i] = a[i] + b[i]
 
 
-@inner
+@pointwise
 def multiply_block(a: Any, b: Any, first: int, last: int, y: Any) -> None:
     for i in range(Index(first), Index(last)):
         y[i] = a[i] * b[i]
 
 
-@inner
+@pointwise
 def multiply_row(x: Any, v: Any, y: Any) -> None:
     for i in range(Index(x.size)):
         y[i] = x[i] * v

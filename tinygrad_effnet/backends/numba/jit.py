@@ -1,12 +1,13 @@
-"""How kernels are compiled: two decorators, and the one line a user sees while it happens.
+"""How kernels are compiled: three decorators, and the one line a user sees while it happens.
 
 What lets LLVM vectorise a loop, each worth a factor of five to ten:
 
 * `Index` loop variables are unsigned: a signed one costs a test for wrap-around at every load;
 * ``error_model="numpy"``: otherwise each division tests for zero;
 * constants have the type of the array: a Python number would turn float32 arithmetic into float64;
-* sums may be reordered and products contracted into fused multiply-adds ("reassoc", "contract"), divisions done by
-  the reciprocal ("arcp"), the sign of zero ignored ("nsz"). Never "nnan" or "ninf": NaN and infinity must pass through.
+* sums (`inner`) may be reordered and products contracted into fused multiply-adds ("reassoc", "contract"), divisions
+  done by the reciprocal ("arcp"), the sign of zero ignored ("nsz"). Never "nnan" or "ninf": NaN and infinity must
+  pass through.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from . import threads
 from .cache import config
 
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
+STRICT: dict[str, Any] = {"fastmath": {"nsz"}, "error_model": "numpy"}
 
 Index = numba.uint64
 
@@ -32,8 +34,17 @@ logger = logging.getLogger("tinygrad_effnet")
 
 
 def inner(function: Callable[..., Any]) -> Any:
-    """A serial piece of a kernel; small ones are inlined into their callers."""
+    """A serial piece of a kernel, such as a sum; small ones are inlined into their callers."""
     return numba.njit(**FAST)(function)
+
+
+def pointwise(function: Callable[..., Any]) -> Any:
+    """A serial piece of a kernel that computes number by number, each to the same bits wherever it lies.
+
+    LLVM compiles such a loop twice, with vectors and without, and chooses at run time: the last few numbers, and all
+    where the result may overlap an operand, go through the second. Freely contracted, the two round differently.
+    """
+    return numba.njit(**STRICT)(function)
 
 
 class kernel:  # noqa: N801 - a decorator

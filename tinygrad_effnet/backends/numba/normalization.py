@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from ..base import Array
-from .jit import Index, inner, kernel
+from .jit import Index, inner, kernel, pointwise
 from .layout import channel_major, plain, require_shape
 
 
@@ -35,13 +35,13 @@ def moments(x: Any) -> Any:
     return shift + s, 0.0 if var < 0.0 else var  # a NaN is not less than 0 and stays
 
 
-@inner
+@pointwise
 def scale_shift_channel(x: Any, scale: Any, shift: Any, y: Any) -> None:
     for i in range(Index(x.size)):
         y[i] = x[i] * scale + shift
 
 
-@inner
+@pointwise
 def normalise_channel(x: Any, mean: Any, scale: Any, shift: Any, y: Any) -> None:
     """(x - mean) * scale + shift; the difference first, because x * scale and mean * scale may be large and alike."""
     for i in range(Index(x.size)):
@@ -60,7 +60,7 @@ def gradient_sums(x: Any, dy: Any, mean: Any) -> Any:
     return s, q
 
 
-@inner
+@pointwise
 def gradient_channel(x: Any, dy: Any, mean: Any, a: Any, b: Any, c: Any, dx: Any) -> None:
     """a * (dy - b - (x - mean) * c)"""
     for i in range(Index(x.size)):
