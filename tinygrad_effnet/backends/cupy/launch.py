@@ -51,6 +51,7 @@ class Parameter(NamedTuple):
     name: str
     dtype: str  # of the array's entries or of the number
     is_array: bool
+    is_stored: bool  # an array of T, which is read WIDTH numbers at a time
 
 
 class Declaration(NamedTuple):
@@ -84,7 +85,7 @@ def _included(family: str) -> list[str]:
 def declarations(family: str) -> dict[str, Declaration]:
     """Every kernel of a family by name."""
     found = {}
-    pattern = r"(?:template <([^>]*)>\s*)?__global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(([^)]*)\)"
+    pattern = r"(?:template <([^>]*)>\s*)?__global__ void\s+(?:__launch_bounds__\(\w+\)\s+)?(\w+)\(([^)]*)\)"
     for template, name, parameters in re.findall(pattern, source(family)):
         pairs = [re.fullmatch(r"(.*?)(\w+)", " ".join(p.split())) for p in parameters.split(",")]
         found[name] = Declaration(
@@ -214,7 +215,7 @@ class Kernel:
                 f"{self._says(parameter)} {value.size} entries (shape {value.shape}) are more than the "
                 f"{LARGEST_INDEX} that kernels can index; compute on a smaller batch"
             )
-        if self._width > 1 and parameter.dtype in STORED and value.data.ptr % (self._width * value.itemsize):
+        if self._width > 1 and parameter.is_stored and value.data.ptr % (self._width * value.itemsize):
             raise ValueError(
                 f"{self._says(parameter)} its address is no multiple of {self._width * value.itemsize} bytes; take the "
                 "kernel of WIDTH 1"
@@ -260,7 +261,7 @@ def _parameter(c_type: str, name: str, chosen: dict[str, Any]) -> Parameter:
         dtype = wide(stored)
     else:
         dtype = DTYPE_NAMES[word]
-    return Parameter(name, dtype, is_array)
+    return Parameter(name, dtype, is_array, is_array and word == "T")
 
 
 def wide(dtype_name: str) -> str:
