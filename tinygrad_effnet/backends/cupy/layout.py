@@ -13,6 +13,7 @@ from .launch import STORED, wide
 
 THREADS = 256
 ROOMY = 4096  # numbers that make a block worth starting
+UNIT = 2048  # what a block's share is a multiple of: so many numbers fill its threads' widest accesses
 FILLING = 1024  # blocks that fill any device; a constant, so that the order of sums is the same on all of them
 ELEMENTWISE_BLOCKS = 2**16
 VECTOR_BYTES = 16  # the widest access to memory
@@ -99,8 +100,7 @@ def rows_of(x: Array) -> Rows:
     channels = x.shape[0]
     length = x.size // channels
     parts = max(1, min(-(-length // ROOMY), FILLING // channels))
-    unit = THREADS * VECTOR_BYTES // 2
-    chunk = -(-length // (parts * unit)) * unit
+    chunk = -(-length // (parts * UNIT)) * UNIT
     return Rows(channels, length, chunk, -(-length // chunk))
 
 

@@ -85,6 +85,12 @@ __device__ inline double root(double x) { return sqrt(x); }
 __device__ inline float magnitude(float x) { return fabsf(x); }
 __device__ inline double magnitude(double x) { return fabs(x); }
 
+// less than every number
+template <typename A>
+__device__ A minus_infinity() {
+    return A(-1) / A(0);
+}
+
 // 1 / (1 + exp(-x)); only ever the exponential of what is not positive, so that nothing overflows
 template <typename A>
 __device__ A sigmoid(A x) {

@@ -1,0 +1,97 @@
+"""Convolution as matrix products, by cuBLAS, between columns that our kernels make.
+
+Channel-major images are a matrix C x (N H W) as they lie in memory, so that a 1x1 convolution and both its gradients
+are one product each, of arrays that nobody had to move.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..base import Array, Pair, Window
+from .launch import kernel
+from .layout import THREADS, channel_first, channel_major, plain, require_shape
+
+MOST_BLOCKS_A_ROW = 1024
+
+
+def conv2d(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """Cross-correlation, nothing empty. x: N C H W, w: O C/G kh kw -> N O Ho Wo."""
+    out = window.output_size(*x.shape[2:])
+    y = _product(_matrices(w, groups), _columns(x, window, groups))  # G O/G (N Ho Wo)
+    return channel_first(y.reshape(len(w), len(x), *out))
+
+
+def conv2d_input_grad(dy: Array, w: Array, window: Window, groups: int, size: Pair) -> Array:
+    """dy: N O Ho Wo, w: O C/G kh kw -> N C H W with (H, W) = ``size``."""
+    require_shape("dy", dy, (len(dy), len(w), *window.output_size(*size)))
+    up = _matrices(channel_major(dy), groups)  # G O/G (N Ho Wo)
+    seen = _product(_matrices(w, groups).swapaxes(1, 2), up)  # G (C/G kh kw) (N Ho Wo)
+    channels = w.shape[1] * groups
+    if window.is_pointwise:
+        return channel_first(seen.reshape(channels, len(dy), *size))
+    return fold(seen, len(dy), channels, window, size)
+
+
+def conv2d_weight_grad(x: Array, dy: Array, window: Window, groups: int) -> Array:
+    """x: N C H W, dy: N O Ho Wo -> O C/G kh kw."""
+    require_shape("dy", dy, (len(x), dy.shape[1], *window.output_size(*x.shape[2:])))
+    up = _matrices(channel_major(dy), groups)
+    dw = _product(up, _columns(x, window, groups).swapaxes(1, 2))  # G O/G (C/G kh kw)
+    return dw.reshape(dy.shape[1], x.shape[1] // groups, *window.kernel)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """G n k, G k m -> G n m. One group is a plain product: cuBLAS then takes transposed matrices as they are, whereas
+    `cupy.matmul` of stacks would copy them first."""
+    import cupy
+
+    return cupy.matmul(a[0], b[0])[None] if len(a) == 1 else cupy.matmul(a, b)
+
+
+def _matrices(w: Array, groups: int) -> Array:
+    """O ... -> G O/G (...)."""
+    return plain(w).reshape(groups, len(w) // groups, math.prod(w.shape[1:]))
+
+
+def _columns(x: Array, window: Window, groups: int) -> Array:
+    """N C H W -> G (C/G kh kw) (N Ho Wo)."""
+    source = channel_major(x)
+    if not window.is_pointwise:
+        source = columns(source, window)
+    taps = math.prod(window.kernel)
+    return source.reshape(groups, x.shape[1] // groups * taps, len(x) * math.prod(window.output_size(*x.shape[2:])))
+
+
+def columns(source: Array, window: Window) -> Array:
+    """C N H W -> (C kh kw) (N Ho Wo): what each output pixel sees, a column each."""
+    import cupy
+
+    channels, images, height, width = source.shape
+    out = window.output_size(height, width)
+    seen = cupy.empty((channels * math.prod(window.kernel), images * math.prod(out)), source.dtype)
+    launch = kernel("convolution", "columns", source.dtype)
+    args = source, images, height, width, *out, *window_numbers(window), seen
+    launch((len(seen), _blocks(seen.shape[1])), (THREADS,), args)
+    return seen
+
+
+def fold(seen: Array, images: int, channels: int, window: Window, size: Pair) -> Array:
+    """The transpose of `columns`: (C kh kw) (N Ho Wo), in groups or not -> N C H W with (H, W) = ``size``."""
+    import cupy
+
+    x = cupy.empty((channels, images, *size), seen.dtype)
+    launch = kernel("convolution", "fold", seen.dtype)
+    args = plain(seen), images, *size, *window.output_size(*size), *window_numbers(window), x
+    launch((channels, _blocks(images * math.prod(size))), (THREADS,), args)
+    return channel_first(x)
+
+
+def window_numbers(window: Window) -> tuple[int, ...]:
+    """A window as kernels take it: sizes, strides, dilations, padding before."""
+    (top, _), (left, _) = window.padding
+    return *window.kernel, *window.stride, *window.dilation, top, left
+
+
+def _blocks(length: int) -> int:
+    return min(MOST_BLOCKS_A_ROW, -(-length // THREADS))
