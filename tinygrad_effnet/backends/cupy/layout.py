@@ -25,6 +25,14 @@ def real(*arrays: Any) -> bool:
     return first is not None and first.name in STORED and all(getattr(a, "dtype", None) == first for a in arrays)
 
 
+def normalisable(x: Array, *vectors: Any) -> bool:
+    """Whether ``x`` has kernels for batch norm with these vectors, one number a channel.
+
+    Vectors may be of any dtype that is stored: kernels take them in the one that they compute with.
+    """
+    return real(x) and all(getattr(v, "dtype", x.dtype).name in STORED for v in vectors)
+
+
 def plain(x: Array) -> Array:
     """``x`` C-contiguous, itself where it is so already."""
     import cupy

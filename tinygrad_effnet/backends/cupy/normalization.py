@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..base import Array
+from ..base import Array, Statistics
 from .launch import kernel
 from .layout import THREADS, channel_first, channel_major, require_shape, rows_of, vector_width, widened
 
@@ -26,7 +26,9 @@ def batch_norm_grad(
     """x, dy: N C ..., the rest C -> (dx, dgamma, dbeta), with mean and var taken as functions of x."""
     source = channel_major(x)
     require_shape("dy", dy, x.shape)
-    dx, dgamma, dbeta = normalise_grad("PLAIN", source, channel_major(dy), gamma, gamma, mean, var, eps, False)
+    dx, dgamma, dbeta = normalise_grad(
+        "PLAIN", source, channel_major(dy), gamma, gamma, Statistics(mean, var, eps, False)
+    )
     return channel_first(dx), dgamma, dbeta
 
 
@@ -103,10 +105,7 @@ def normalise_grad(
     dy: Array,
     gamma: Array,
     beta: Array,
-    mean: Array,
-    var: Array,
-    eps: float,
-    fixed: bool,
+    statistics: Statistics,
     mask: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """source, dy: C N ... -> (dx: C N ..., dgamma, dbeta: C)."""
@@ -116,13 +115,13 @@ def normalise_grad(
     dx = cupy.empty_like(source)
     width = vector_width(source[0].size, source, dy, dx)
     sums = cupy.empty((rows.channels, rows.parts, 2), "float64")
-    scale, shift, centre, variance = vectors(source, gamma, beta, mean, var)
+    scale, shift, mean, var = vectors(source, gamma, beta, statistics.mean, statistics.var)
     dgamma, dbeta = cupy.empty_like(scale), cupy.empty_like(scale)
-    common: tuple[Any, ...] = source, dy, rows.length, rows.chunk, scale, shift, centre, variance, float(eps)
+    common: tuple[Any, ...] = source, dy, rows.length, rows.chunk, scale, shift, mean, var, float(statistics.eps)
     launch = kernel("normalization", "gradient_sums", source.dtype, width, mode)
     launch(rows.grid, (THREADS,), (*common, mask, area, sums))
     launch = kernel("normalization", "gradient", source.dtype, width, mode)
-    share = 0.0 if fixed else 1 / rows.length
+    share = 0.0 if statistics.fixed else 1 / rows.length
     launch(rows.grid, (THREADS,), (*common, share, mask, area, sums, dx, dgamma, dbeta))
     return dx, dgamma.astype(gamma.dtype, copy=False), dbeta.astype(gamma.dtype, copy=False)
 

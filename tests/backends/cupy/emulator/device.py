@@ -22,6 +22,7 @@ from tinygrad_effnet.backends.cupy.instances import FAMILIES, instances
 GUARD = 64  # bytes before and after each array, all ones, which is a NaN in every floating dtype
 
 _guarded: list[tuple[np.ndarray, int]] = []  # memory of arrays with its guards, and the array's bytes
+_families = {launch.source(family): family for family in FAMILIES}
 launched: set[tuple[str, str]] = set()  # (family, expression) of every kernel that ran
 
 
@@ -92,7 +93,7 @@ class RawModule:
         self.code, self.options = code, options
 
     def get_function(self, name: str) -> Any:
-        family = next((f for f in FAMILIES if launch.source(f) == self.code), "")
+        family = _families.get(self.code, "")
         found = [
             _library(family, dtype)[name]
             for dtype in launch.STORED
