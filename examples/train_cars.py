@@ -2,7 +2,7 @@
 """Train EfficientNet to tell car models apart.
 
     python examples/train_cars.py                          # ten fictional cars, drawn by the program
-    python examples/train_cars.py --data DIR               # photographs: DIR/<class>/<image>
+    python examples/train_cars.py --data DIR               # photographs, such as DIR/<class>/<image>
     python examples/train_cars.py --resume runs/<name>     # go on where a run stopped
 
 Results go to a new folder below ``runs``: weights, history.csv, the curves, the confusion matrix.
@@ -28,7 +28,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS
     )
     add = parser.add_argument
-    add("--data", metavar="DIR", help="folder of class folders; without it, synthetic cars")
+    add("--data", metavar="DIR", help="folder of photographs, one folder a class or Stanford Cars in any form")
+    add("--crop-boxes", action="store_true", help="cut pictures to the box around the car, where the data have boxes")
+    add("--strict", action="store_true", help="refuse data with unreadable files instead of leaving them out")
+    add("--fraction", type=float, help="learn from this part of each class only, for a quick try (default: 1)")
     add("--model", metavar="NAME", help=f"{', '.join(MODELS)} (default: {DEFAULT.model})")
     add("--size", type=int, metavar="PIXELS", help=f"side of the images (default: {DEFAULT.size})")
     add("--epochs", type=int, help=f"passes over the training images (default: {DEFAULT.epochs})")

@@ -94,6 +94,7 @@ def test_empty_class(root: Path):
         ImageFolder(root)
 
 
+@pytest.mark.filterwarnings("ignore:1 unreadable")
 def test_class_with_broken_images_only(root: Path):
     (root / "coupe").mkdir()
     (root / "coupe" / "a.jpg").write_bytes(b"x")

@@ -33,6 +33,7 @@ def test_the_learning_rate_follows_the_optimizer():
         ({"lr": 0.0}, "lr: got 0.0, expected more than 0"),
         ({"limit_batches": 0}, "limit_batches: got 0"),
         ({"minutes": 0}, "minutes: got 0"),
+        ({"fraction": 0.0}, "fraction: got 0.0, expected more than 0"),
     ],
 )
 def test_bad_settings_are_named(settings, words):
@@ -52,7 +53,7 @@ def test_saved_and_read_back(tmp_path):
     [
         ("{", "not readable as JSON"),
         ("[1]", "it holds list"),
-        ('{"colour": 1}', "it holds colour; expected settings among data, model"),
+        ('{"colour": 1}', "it holds colour; expected settings among data, crop_boxes"),
         ('{"epochs": "ten"}', "epochs is 'ten', which is not of the right type"),
         ('{"epochs": true}', "epochs is True"),
         ('{"epochs": 0}', "epochs: got 0"),

@@ -1,8 +1,11 @@
 """Images in, batches out: data sets, transforms and the loader. NumPy and Pillow only; no Tensor anywhere."""
 
-from .datasets import Dataset, DataSplit, MemoryCache, Subset, open_data, read_picture, stratified_split
-from .folder import DatasetError, ImageFolder
+from .cache import MemoryCache
+from .datasets import Dataset, DataSplit, Subset, read_picture, stratified_split
+from .folder import ImageFolder
 from .images import ImageReadError, probe_image, read_image
+from .layouts import open_data
+from .listed import DatasetError, ImageList
 from .loader import Batch, DataLoader, DataLoadingError
 from .synthetic import SyntheticCars, contact_sheet
 from .transforms import (
@@ -33,6 +36,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "ImageFolder",
+    "ImageList",
     "ImageReadError",
     "MemoryCache",
     "Normalize",

@@ -23,6 +23,9 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 64_000_000
 """Default limit on width times height: above any car photograph, below what would exhaust a laptop's memory."""
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of a picture, pixels; right and bottom lie outside."""
+
 _ORIENTATION = 0x0112
 # All that Pillow's decoders are known to raise on a damaged file.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, Image.DecompressionBombError)
@@ -74,9 +77,12 @@ def probe_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> I
 
 
 def read_image(
-    path: str | os.PathLike[str], shorter_side: int | None = None, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    shorter_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    box: Box | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode an image file to RGB, upright.
+    """Decode an image file, or a part of it, to RGB, upright.
 
     EXIF orientation is applied. Grey, palette, CMYK and 16-bit files become 8-bit RGB; transparent parts become white.
 
@@ -89,6 +95,8 @@ def read_image(
         JPEG files are then decoded at a fraction of their size, which is several times faster.
     max_pixels
         Largest width times height accepted.
+    box
+        Only this part, in pixels of the file as stored, before its EXIF orientation is applied.
 
     Returns
     -------
@@ -104,11 +112,16 @@ def read_image(
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_pixels(path, *image.size, max_pixels)
+            width, height = image.size
             if shorter_side is not None and image.format == "JPEG":
                 # Twice the wanted size leaves the final reduction enough to average over.
-                image.draft(None, _reduced(image.size, 2 * shorter_side))
-            upright = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
-            return np.array(shrink(_to_rgb(upright), shorter_side))
+                part = image.size if box is None else (box[2] - box[0], box[3] - box[1])
+                scale = min(1.0, 2 * shorter_side / min(part))
+                image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+            picture = image if box is None else image.crop(_scaled(box, image.width / width, image.height / height))
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                picture = ImageOps.exif_transpose(picture)
+            return np.array(shrink(_to_rgb(picture), shorter_side))
     except ImageReadError:
         raise
     except _DECODE_ERRORS as error:
@@ -120,6 +133,11 @@ def shrink(image: Image.Image, shorter_side: int | None) -> Image.Image:
     if shorter_side is None or min(image.size) <= shorter_side:
         return image
     return image.resize(_reduced(image.size, shorter_side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+def _scaled(box: Box, across: float, down: float) -> Box:
+    left, top = int(box[0] * across), int(box[1] * down)
+    return left, top, max(left + 1, round(box[2] * across)), max(top + 1, round(box[3] * down))
 
 
 def _reduced(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
@@ -137,7 +155,7 @@ def _check_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
 
 def _explain(path: Path, error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{path}: no such file; it was there when the folder was listed"
+        return f"{path}: no such file; restore it, or remove it from the list"
     if isinstance(error, PermissionError):
         return f"{path}: no permission to read it"
     if isinstance(error, Image.DecompressionBombError):

@@ -27,7 +27,13 @@ class TrainConfig:
     Parameters
     ----------
     data : str, optional
-        Folder of class folders; None for the synthetic cars.
+        Folder of photographs in any form that `data.open_data` knows; None for the synthetic cars.
+    crop_boxes : bool
+        Cut pictures to the box around the car, where the data have boxes.
+    strict : bool
+        Refuse data with unreadable files instead of leaving those out.
+    fraction : float
+        Learn from this part of each class's training images only, for a quick try.
     model : str
         One of `MODELS`.
     size : int
@@ -64,6 +70,9 @@ class TrainConfig:
     """
 
     data: str | None = None
+    crop_boxes: bool = False
+    strict: bool = False
+    fraction: float = 1.0
     model: str = "efficientnet_b0"
     size: int = 96
     epochs: int = 14
@@ -96,6 +105,7 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("warmup", "label_smoothing", "stochastic_depth", "ema"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        self._require("fraction", 0 < self.fraction <= 1, "more than 0 and at most 1")
         self._require("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and less than 1")
         self._require("lr", self.lr is None or self.lr > 0, "more than 0")
         self._require("limit_batches", self.limit_batches is None or self.limit_batches >= 1, "at least 1")
@@ -164,6 +174,7 @@ def _is_number(value: Any) -> bool:
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "str | None": lambda value: value is None or isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
     "int": _is_int,
     "int | None": lambda value: value is None or _is_int(value),
     "float": _is_number,

@@ -126,7 +126,14 @@ class _Run:
         self.config = config
         if config.backend is not None:
             use_backend(config.backend)
-        self.data = open_data(config.data, config.size, config.seed)
+        self.data = open_data(
+            config.data,
+            config.size,
+            config.seed,
+            crop_boxes=config.crop_boxes,
+            strict=config.strict,
+            fraction=config.fraction,
+        )
         manual_seed(config.seed)
         self.train_loader, self.val_loader = _loaders(self.data, config)
         classes = len(self.data.class_names)
