@@ -2,6 +2,7 @@
 
 from .cache import MemoryCache
 from .datasets import Dataset, DataSplit, Subset, read_picture, stratified_split
+from .file_cache import FileCache
 from .folder import ImageFolder
 from .images import ImageReadError, probe_image, read_image
 from .layouts import open_data
@@ -14,7 +15,10 @@ from .transforms import (
     CenterCrop,
     ColorJitter,
     Compose,
+    MixBatch,
     Normalize,
+    RandAugment,
+    RandomAffine,
     RandomErasing,
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -35,11 +39,15 @@ __all__ = [
     "DataSplit",
     "Dataset",
     "DatasetError",
+    "FileCache",
     "ImageFolder",
     "ImageList",
     "ImageReadError",
     "MemoryCache",
+    "MixBatch",
     "Normalize",
+    "RandAugment",
+    "RandomAffine",
     "RandomErasing",
     "RandomHorizontalFlip",
     "RandomResizedCrop",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,14 @@ class MemoryCache:
         self.labels: NDArray[np.int64] = dataset.labels
         self._kept: dict[int, NDArray[np.uint8]] = {}
         self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process gets: the settings, and an empty store of its own."""
+        return {**self.__dict__, "_kept": {}, "_bytes": 0, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._lock = threading.Lock()
 
     @property

@@ -1,22 +1,25 @@
-"""Batches: the right pictures in the right order, augmented, made ahead of time by threads."""
+"""Batches: the right pictures in the right order, augmented, made ahead of time by threads or processes."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .datasets import Dataset
+from .processes import Job, WorkerError, Workers
 from .transforms import Transform
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+Batch = tuple[NDArray[np.float32], NDArray[Any]]
+Mix = Callable[[NDArray[np.float32], NDArray[np.int64], np.random.Generator], Batch]
 
-# Sub-streams of one seed: the order of an epoch, and the augmentation of one picture in it.
-_ORDER, _AUGMENT = 0, 1
+# Sub-streams of one seed: the order of an epoch, the augmentation of one picture in it, the mixing of one batch.
+_ORDER, _AUGMENT, _MIX = 0, 1, 2
 
 
 class DataLoadingError(RuntimeError):
@@ -26,13 +29,14 @@ class DataLoadingError(RuntimeError):
 class DataLoader:
     """Batches of pictures and labels.
 
-    Order and augmentation depend on (seed, epoch, position in the data set) alone: the number of workers changes
-    nothing, and an epoch can be taken up again at any batch.
+    Order and augmentation depend on (seed, epoch, position in the data set) alone: the number and kind of workers
+    changes nothing, and an epoch can be taken up again at any batch.
 
     Parameters
     ----------
     dataset
-        Pictures and labels; wrap it in :class:`~tinygrad_effnet.data.MemoryCache` to decode each picture once.
+        Pictures and labels; wrap it in :class:`~tinygrad_effnet.data.MemoryCache` to decode each picture once, or in
+        :class:`~tinygrad_effnet.data.FileCache`, which worker processes share.
     batch_size
         Pictures in a batch.
     transform
@@ -42,11 +46,17 @@ class DataLoader:
     seed
         Of order and augmentation.
     workers
-        Threads that make batches ahead; 0 makes them when asked.
+        Threads or processes that make batches ahead; 0 makes them when asked.
     drop_last
         Leave out a last batch that is not full.
     prefetch
         Batches made ahead; default two for each worker.
+    processes
+        Let the workers be processes. They take a second to start, are kept between epochs and ended by ``close``.
+        Pillow releases Python's lock while it decodes and resizes, so threads mostly do as well.
+    mix
+        Applied to whole batches: maps (images, labels, generator) to images and (N, K) labels, as
+        :class:`~tinygrad_effnet.data.MixBatch` does.
 
     Raises
     ------
@@ -73,6 +83,8 @@ class DataLoader:
         workers: int = 0,
         drop_last: bool = False,
         prefetch: int | None = None,
+        processes: bool = False,
+        mix: Mix | None = None,
     ) -> None:
         ahead = max(1, 2 * workers) if prefetch is None else prefetch
         for name, value, least in (
@@ -98,7 +110,10 @@ class DataLoader:
         self.workers = workers
         self.drop_last = drop_last
         self.prefetch = ahead
+        self.processes = processes
+        self.mix = mix
         self._epoch = 0
+        self._pool: Workers | None = None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -132,7 +147,7 @@ class DataLoader:
         Returns
         -------
         iterator of (images, labels)
-            float32 (N, 3, H, W), C-contiguous, and int64 (N,).
+            float32 (N, 3, H, W), C-contiguous, and int64 (N,), or float32 (N, K) of a ``mix``.
 
         Raises
         ------
@@ -144,20 +159,30 @@ class DataLoader:
         if not 0 <= start_batch <= len(self):
             raise ValueError(f"start_batch: got {start_batch}, expected 0 to {len(self)} (the batches of an epoch)")
         order = self.order(epoch)
-        parts = [order[k * self.batch_size : (k + 1) * self.batch_size] for k in range(start_batch, len(self))]
-        return self._ahead(epoch, parts) if self.workers else self._in_line(epoch, parts)
+        jobs = [
+            (epoch, k, order[k * self.batch_size : (k + 1) * self.batch_size]) for k in range(start_batch, len(self))
+        ]
+        if not self.workers:
+            return self._in_line(jobs)
+        return self._by_processes(jobs) if self.processes else self._by_threads(jobs)
 
-    def _in_line(self, epoch: int, parts: list[NDArray[np.int64]]) -> Iterator[Batch]:
-        for part in parts:
-            yield self._make(epoch, part, None)
+    def close(self) -> None:
+        """End the worker processes, if there are any; the next epoch starts new ones."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
-    def _ahead(self, epoch: int, parts: list[NDArray[np.int64]]) -> Iterator[Batch]:
+    def _in_line(self, jobs: list[Job]) -> Iterator[Batch]:
+        for job in jobs:
+            yield self.make(*job)
+
+    def _by_threads(self, jobs: list[Job]) -> Iterator[Batch]:
         stop = threading.Event()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="data-loader")
         waiting: deque[Future[Batch]] = deque()
         try:
-            for part in parts:
-                waiting.append(pool.submit(self._make, epoch, part, stop))
+            for job in jobs:
+                waiting.append(pool.submit(self.make, *job, stop))
                 if len(waiting) > self.prefetch:
                     yield waiting.popleft().result()
             while waiting:
@@ -167,7 +192,31 @@ class DataLoader:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, epoch: int, part: NDArray[np.int64], stop: threading.Event | None) -> Batch:
+    def _by_processes(self, jobs: list[Job]) -> Iterator[Batch]:
+        if not jobs:
+            return
+        if self._pool is None or not self._pool.close.alive:
+            sample, _ = self.make(0, 0, np.zeros(1, np.int64))  # shows the shape that the shared memory must hold
+            shape = (self.batch_size, *sample.shape[1:])
+            ahead = max(1, self.prefetch // self.workers)
+            self._pool = Workers(self.make, self.workers, shape, ahead)
+        try:
+            yield from self._pool.run(jobs)
+        except WorkerError as error:
+            raise DataLoadingError(str(error)) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process gets: everything but the workers."""
+        return {**self.__dict__, "_pool": None}
+
+    def make(self, epoch: int, number: int, part: NDArray[np.int64], stop: threading.Event | None = None) -> Batch:
+        """Batch ``number`` of ``epoch``, which holds the pictures at ``part``. Used by the workers.
+
+        Raises
+        ------
+        DataLoadingError
+            If a picture cannot be read or transformed, or ``stop`` is set.
+        """
         ready: list[NDArray[np.float32]] = []
         labels = np.empty(len(part), dtype=np.int64)
         for row, index in enumerate(part.tolist()):
@@ -183,7 +232,8 @@ class DataLoader:
                     )
             except Exception as error:
                 raise DataLoadingError(f"{self._name(index)}: {error}") from error
-        return np.stack(ready).astype(np.float32, copy=False), labels
+        images = np.stack(ready).astype(np.float32, copy=False)
+        return (images, labels) if self.mix is None else self.mix(images, labels, self._rng(epoch, _MIX, number))
 
     def _name(self, index: int) -> str:
         source = getattr(self.dataset, "source", None)

@@ -52,12 +52,28 @@ class TrainConfig:
         Gradients are scaled down to this norm; 0 leaves them alone.
     ema : float
         Decay of the moving average of weights that is evaluated and kept; 0 switches it off.
+    crop : float
+        Least part of a picture's area that a training image shows.
+    flip, erasing : float
+        How often an image is mirrored, and a part of it covered.
+    jitter : float
+        Amount of change in brightness, contrast and saturation.
+    rotate, shear : float
+        Greatest angles by which images are turned and slanted, degrees.
+    randaugment : float
+        Magnitude of `data.RandAugment`, 0 to 30; 0 for none.
+    mixup, cutmix : float
+        As in `data.MixBatch`; 0 for none. Training F1 and accuracy then count an image as what it shows most of.
     seed : int
         Of data split, order, augmentation, initialisation and dropout.
     backend : str, optional
         As in `use_backend`; None takes the fastest installed.
     workers : int
         Threads that prepare batches; 0 prepares them in line.
+    processes : bool
+        Prepare them in processes instead of threads.
+    cache : str, optional
+        Folder for a file of decoded pictures that later runs use as well; None keeps them in memory.
     limit_batches : int, optional
         At most so many batches an epoch, of training and of validation, for a quick try.
     minutes : float, optional
@@ -86,9 +102,20 @@ class TrainConfig:
     stochastic_depth: float = 0.1
     max_grad_norm: float = 0.0
     ema: float = 0.0
+    crop: float = 0.8
+    flip: float = 0.5
+    jitter: float = 0.1
+    rotate: float = 0.0
+    shear: float = 0.0
+    erasing: float = 0.0
+    randaugment: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     seed: int = 0
     backend: str | None = None
     workers: int = 0
+    processes: bool = False
+    cache: str | None = None
     limit_batches: int | None = None
     minutes: float | None = None
 
@@ -101,10 +128,16 @@ class TrainConfig:
         self._require("size", self.size >= 32, "at least 32 pixels, since the network halves the image five times")
         for name in ("epochs", "batch_size"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("seed", "workers", "weight_decay", "max_grad_norm"):
+        for name in ("seed", "workers", "weight_decay", "max_grad_norm", "mixup", "cutmix"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("warmup", "label_smoothing", "stochastic_depth", "ema"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        for name in ("flip", "jitter", "erasing"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
+        for name, most in (("rotate", 180), ("shear", 60), ("randaugment", 30)):
+            self._require(name, 0 <= getattr(self, name) <= most, f"a number from 0 to {most}")
+        self._require("crop", 0 < self.crop <= 1, "more than 0 and at most 1")
+        self._require("processes", not self.processes or self.workers > 0, "workers of at least 1 with it")
         self._require("fraction", 0 < self.fraction <= 1, "more than 0 and at most 1")
         self._require("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and less than 1")
         self._require("lr", self.lr is None or self.lr > 0, "more than 0")

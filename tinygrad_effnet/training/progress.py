@@ -28,6 +28,7 @@ class Progress:
         self.epochs, self.stream, self.interval = epochs, stream or sys.stdout, interval
         self.is_terminal = self.stream.isatty()
         self._bar: tqdm | None = None
+        self._told = 0.0
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar if there is one."""
@@ -35,6 +36,13 @@ class Progress:
             self._bar.write(text, file=self.stream)
         else:
             print(text, file=self.stream, flush=True)
+
+    def decoded(self, done: int, total: int) -> None:
+        """While pictures are decoded for the cache."""
+        now = time.monotonic()
+        if done == total or now - self._told >= self.interval:
+            self._told = now
+            self.say(f"decoded {done} of {total} pictures for the cache")
 
     def start(self, epoch: int, batches: int, done: int) -> None:
         """Begin epoch number ``epoch`` (from 1) of ``batches`` batches, of which some may be done."""

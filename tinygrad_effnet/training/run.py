@@ -13,26 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .. import nn, optim
+from .. import optim
 from ..backends import current_backend, use_backend
-from ..data import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DataLoader,
-    DataLoadingError,
-    DatasetError,
-    DataSplit,
-    MemoryCache,
-    eval_transform,
-    open_data,
-    train_transform,
-)
-from ..ops import manual_seed
+from ..data import IMAGENET_MEAN, IMAGENET_STD, DataLoadingError, DatasetError
+from .build import make_loaders, make_model, make_optimizer, open_split
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_weights
 from .config import ConfigError, TrainConfig
 from .files import FileNameError, new_run_folder
@@ -42,7 +30,6 @@ from .plots import plot_confusion_matrix, plot_curves
 from .progress import Progress, duration
 from .trainer import DivergedError, Tally, Trainer
 
-CACHE_MARGIN = 1.25  # pictures are kept this much larger than the images, so that crops still have detail
 # what a user can cause and mend: commands show the message alone, without a traceback
 EXPECTED_ERRORS = (
     ConfigError,
@@ -55,7 +42,15 @@ EXPECTED_ERRORS = (
     OSError,
     ImportError,
 )
-RESUMABLE_CHANGES = {"epochs", "workers", "limit_batches", "minutes", "backend"}  # what --resume lets one set anew
+RESUMABLE_CHANGES = {
+    "epochs",
+    "workers",
+    "processes",
+    "cache",
+    "limit_batches",
+    "minutes",
+    "backend",
+}  # what --resume lets one set anew
 
 
 @dataclass(frozen=True)
@@ -126,30 +121,18 @@ class _Run:
         self.config = config
         if config.backend is not None:
             use_backend(config.backend)
-        self.data = open_data(
-            config.data,
-            config.size,
-            config.seed,
-            crop_boxes=config.crop_boxes,
-            strict=config.strict,
-            fraction=config.fraction,
-        )
-        manual_seed(config.seed)
-        self.train_loader, self.val_loader = _loaders(self.data, config)
+        self.progress = Progress(config.epochs)
+        self.data = open_split(config)
+        self.train_loader, self.val_loader = make_loaders(self.data, config, self.progress)
         classes = len(self.data.class_names)
-        model = nn.EfficientNet(
-            config.variant, classes, dropout=config.dropout, stochastic_depth=config.stochastic_depth
-        )
-        # a classifier that starts near 0 starts with the loss of a guess, ln K, whatever the number of classes
-        nn.init.normal_(model.classifier.weight, std=0.01)
-        optimizer = _optimizer(model, config)
+        model = make_model(config, classes)
+        optimizer = make_optimizer(model, config)
         batches = len(self.train_loader)
         self.batches = batches if config.limit_batches is None else min(batches, config.limit_batches)
         steps = self.batches * config.epochs
         schedule = optim.WarmupCosine(optimizer, round(config.warmup * steps), steps)
         ema = optim.EMA(model.state_dict(), config.ema) if config.ema else None
         self.trainer = Trainer(model, optimizer, schedule, classes, config.label_smoothing, config.max_grad_norm, ema)
-        self.progress = Progress(config.epochs)
         self.seconds_before = 0.0  # spent on the current epoch before it was interrupted
 
     def go(self, folder: Path, history: History) -> Result:
@@ -165,6 +148,8 @@ class _Run:
                         return Result(folder, history, finished=False)
             finally:
                 self.progress.finish()
+                self.train_loader.close()
+                self.val_loader.close()
         self._conclude()
         return Result(folder, history, finished=True)
 
@@ -271,32 +256,6 @@ class _Run:
                 f"all epochs took {duration(sum(self.history.column('seconds')))}"
             )
         self.progress.say(f"weights, history and pictures are in {self.folder}")
-
-
-def _loaders(data: DataSplit, config: TrainConfig) -> tuple[DataLoader, DataLoader]:
-    kept = round(config.size * CACHE_MARGIN)
-    loader = partial(DataLoader, batch_size=config.batch_size, seed=config.seed, workers=config.workers)
-    # a last batch of few images gives poor batch statistics; a set smaller than a batch has no other
-    drop_last = len(data.train) >= config.batch_size
-    return (
-        loader(
-            MemoryCache(data.train, kept), transform=train_transform(config.size), shuffle=True, drop_last=drop_last
-        ),
-        loader(MemoryCache(data.val, kept), transform=eval_transform(config.size)),
-    )
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
-    """Weight decay goes to weights with several axes only: biases and batch norms have no business being small."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    lr = config.learning_rate
-    if config.optimizer == "nadam":
-        return optim.NAdam(groups, lr=lr, decoupled_weight_decay=True)
-    if config.optimizer == "sgd":
-        return optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
-    return {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimizer](groups, lr=lr)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ class Trainer:
         return done
 
     def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """One step on one batch; returns its loss."""
+        """One step on one batch, labels (N,) or shares of classes (N, K); returns its loss."""
         self.optimizer.zero_grad()
         logits = self.model(from_numpy(images))
         loss = ops.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -176,7 +176,7 @@ class Trainer:
         self.schedule.step()
         if self.ema is not None:
             self.ema.update(self.model.state_dict())
-        self.tally.update(value, logits.numpy(), labels)
+        self.tally.update(value, logits.numpy(), labels if labels.ndim == 1 else labels.argmax(axis=1))
         return value
 
     # -- evaluation ------------------------------------------------------------------------------------------------
