@@ -213,15 +213,15 @@ class Op(tape.Node):
             if self.once_differentiable and tape.is_grad_enabled():
                 raise RuntimeError(f"{self.name} has no second derivative (for create_graph=True){self.instead}")
             if len(gradients) > 1:  # to one of several results, perhaps, nothing came
-                gradients = [self._zeros(i) if dy is None else dy for i, dy in enumerate(gradients)]
+                pairs = zip(gradients, self.outputs, strict=True)
+                gradients = [wrap(np.zeros(*output)) if dy is None else dy for dy, output in pairs]
             rule: Callable[..., Any] = self.backward
             for around in _around_rules:
                 rule = partial(around, self, rule)
             dxs = rule(*gradients)
+            dxs = dxs if isinstance(dxs, tuple) else (dxs,)
             pulled = []
-            for dx, edge, needed in zip(
-                dxs if isinstance(dxs, tuple) else (dxs,), self.edges, self.needed, strict=True
-            ):
+            for dx, edge, needed in zip(dxs, self.edges, self.needed, strict=True):
                 if needed and dx is not None and edge is not None:
                     shape, dtype = edge[0].outputs[edge[1]]
                     if dx.array.shape != shape:
@@ -231,10 +231,6 @@ class Op(tape.Node):
         except Exception as error:
             error.add_note(f"in the backward pass of {self.name}, which was made at {self.where()}")
             raise
-
-    def _zeros(self, index: int) -> Tensor:
-        shape, dtype = self.outputs[index]
-        return wrap(np.zeros(shape, dtype))
 
     def where(self) -> str:
         return line_text(self._line)
