@@ -10,7 +10,7 @@ Tensor([2., 4., 6.])
 import importlib
 from typing import Any
 
-from . import nn, ops, optim
+from . import memory, nn, ops, optim
 from .anomaly import detect_anomaly
 from .backends import available_backends, current_backend, set_num_threads, use_backend
 from .functional import hvp, jvp

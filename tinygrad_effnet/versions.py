@@ -56,7 +56,7 @@ def wrote(writer: str, *arrays: Array) -> None:
     with _lock:
         clock += 1
         for array in arrays:
-            owner = array if array.base is None else _owner(array)
+            owner = array if array.base is None else owner_of(array)
             key = id(owner)
             known = _writes.get(key)
             reference = weakref.ref(owner, partial(_forget, key)) if known is None else known[0]
@@ -69,11 +69,11 @@ def _forget(key: int, reference: weakref.ref[Any]) -> None:
 
 def last_write(array: Array, since: int) -> Write | None:
     """The last write to the array's memory later than the time ``since``, or None."""
-    known = _writes.get(id(_owner(array)))
+    known = _writes.get(id(owner_of(array)))
     return Write(*known[1:]) if known is not None and known[1] > since else None
 
 
-def _owner(array: Array) -> Array:
+def owner_of(array: Array) -> Array:
     """The array whose memory this one shows."""
     owner = array
     base = array.base
