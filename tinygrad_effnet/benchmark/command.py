@@ -1,0 +1,111 @@
+"""Command line: measure this machine, print tables, perhaps write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import document, machine, tables
+from .contestants import choose
+from .processes import ContestantError, Process
+from .rounds import compete
+from .settings import TASKS, Settings
+
+DESCRIPTION = """Measure a training step and inference of EfficientNet: this package, and PyTorch and ONNX Runtime where
+installed.
+
+Each contestant runs in a process of its own. All of them take turns, several rounds, so that a ratio compares what ran
+within the same seconds."""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="benchmark", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    default = Settings()
+    add("--model", default=default.model, metavar="NAME", help="b0 to b7 (default: %(default)s)")
+    add("--size", type=int, default=default.size, metavar="PIXELS", help="side of the images (default: %(default)s)")
+    add("--batch", type=int, default=default.batch, help="images a step (default: %(default)s)")
+    add("--threads", type=int, default=0, help="of every contestant (default: all cores)")
+    add("--rounds", type=int, default=5, help="turns of each contestant (default: %(default)s)")
+    add("--task", choices=TASKS, action="append", help="only this one (default: both)")
+    add("--only", action="append", metavar="NAME", help="only this contestant; may be given several times")
+    add("--json", type=Path, metavar="FILE", help="also write everything there")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    given = parser().parse_args(arguments)
+    try:
+        settings = Settings(given.model, given.size, given.batch, given.threads).checked()
+        if given.rounds < 1:
+            raise ValueError(f"--rounds {given.rounds}: expected at least 1")
+        if given.json is not None and not given.json.parent.is_dir():
+            raise ValueError(f"--json {given.json}: there is no folder {given.json.parent}")
+        found = run(given, settings)
+    except (ValueError, ContestantError) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    if given.json is not None:
+        write(given.json, found)
+    return 0
+
+
+def run(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Measure what was asked for, print it, and return it as it goes to JSON."""
+    found: dict[str, Any] = {
+        "format": document.FORMAT,
+        "machine": machine.describe(),
+        "settings": settings._asdict(),
+    }
+    print(headline(found["machine"], settings))
+    found |= duel(given, settings)
+    return found
+
+
+def headline(computer: dict[str, Any], settings: Settings) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in computer["packages"].items())
+    return (
+        f"EfficientNet-{settings.model.upper()}, {settings.size} px, batch {settings.batch}, float32, "
+        f"{settings.threads} threads; {computer['processor']}, {computer['memory_gb']:.0f} GB\n"
+        f"{computer['time'][:10]}; Python {computer['python']}, {packages}"
+    )
+
+
+def duel(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """All contestants in alternation."""
+    contestants = choose(given.only)
+    found: dict[str, Any] = {"results": []}
+    if any(contestant.kind == "torch" and not contestant.missing() for contestant in contestants):
+        say("comparing the networks")
+        with Process(settings.threads) as process:
+            found["check"] = same = process.ask("check", settings=list(settings))
+        print(
+            f"the same network in PyTorch: {same['parameters']:,} and {same['torch_parameters']:,} parameters, "
+            f"logits differ by {same['difference']:.0e} of the largest"
+        )
+    for task in given.task or TASKS:
+        results = compete(contestants, settings, task, given.rounds, say)
+        if results:
+            print(f"\n{tables.of_results(results)}", flush=True)
+            found["results"] += document.of_results(results)
+    return found
+
+
+def say(text: str) -> None:
+    """Tell whoever waits what is going on, on a line of its own that the next one replaces on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    from ..training.files import atomic_write  # brings much along that measuring does not need
+
+    text = json.dumps(found, indent=1, allow_nan=False)
+    atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
