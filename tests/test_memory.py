@@ -152,3 +152,12 @@ class _Nowhere:
 
     def write_text(self, text: str) -> None:
         raise FileNotFoundError("no such file")
+
+
+def test_tracking_sees_what_a_fused_operation_computes_in_its_rule():
+    block, x = nn.ConvNormAct(3, 5, 1, act=nn.SiLU(), fused=True), randn(2, 3, 6, 6)
+    with memory.track() as usage:
+        loss = (block(x) * randn(2, 5, 6, 6)).sum()
+        loss.backward()
+        assert usage.allocated == 4
+    assert usage.at_peak["norm_silu backward"] >= 4 * 2 * 5 * 36

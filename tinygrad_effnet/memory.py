@@ -14,13 +14,13 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple, Protocol
 
-from .op import Op, watch
+from .op import Op, around_rules, watch
 from .tape import Leaf, Node
 from .tensor import Tensor
 from .versions import owner_of
@@ -174,12 +174,22 @@ class Usage:
         with self._lock:
             self._note_peak()
 
-    def _count(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    def _count_results(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        self._count(op.name, inputs, outputs)
+
+    def _count_rule(self, op: Op, rule: Callable[..., Any], *gradients: Tensor) -> Any:
+        """Run a rule; what it computed without operations, as fused ones do, is counted for it."""
+        result = rule(*gradients)
+        made = [t.array for t in (result if isinstance(result, tuple) else (result,)) if t is not None]
+        self._count(f"{op.name} backward", [*op.held, *[gradient.array for gradient in gradients]], made)
+        return result
+
+    def _count(self, name: str, given: Sequence[Any], made: Sequence[Any]) -> None:
         with self._lock:
-            own = {id(owner_of(x)) for x in inputs}  # a view of an input is nothing new, whoever made that
-            for owner in map(owner_of, outputs):
+            own = {id(owner_of(x)) for x in given}  # a view of what was given is nothing new, whoever made that
+            for owner in map(owner_of, made):
                 if id(owner) not in own and id(owner) not in self._known:
-                    self._add(op.name, owner)
+                    self._add(name, owner)
             if self.allocated > self.max_allocated:
                 self._note_peak()
 
@@ -222,7 +232,7 @@ def track() -> Iterator[Usage]:
     (8, 16)
     """
     usage = Usage()
-    with watch(usage._count):
+    with watch(usage._count_results), around_rules(usage._count_rule):
         yield usage
 
 
