@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Measure how fast EfficientNet trains and runs here.
 
-python examples/benchmark.py                       # B0, 224 px, batch 16; PyTorch and others too if installed
-python examples/benchmark.py --model b3 --size 300 --batch 4
-python examples/benchmark.py --json benchmark.json
+    python examples/benchmark.py                    # B0, 224 px, batch 16; PyTorch and others too if installed
+    python examples/benchmark.py --model b3 --size 300 --batch 4
+    python examples/benchmark.py --profile          # where the time of a training step goes
+    python examples/benchmark.py --scaling          # over batches and over sizes of images
+    python examples/benchmark.py --epoch-table      # an epoch of Stanford Cars, from loops to compiled kernels
+
+``--json FILE`` writes what was measured, whatever it was.
 """
 
 from __future__ import annotations

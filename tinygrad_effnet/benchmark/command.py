@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import document, machine, tables
+from . import document, epoch, machine, profile, scaling, tables
 from .contestants import choose
 from .processes import ContestantError, Process
 from .rounds import compete
@@ -35,6 +35,13 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=5, help="turns of each contestant (default: %(default)s)")
     add("--task", choices=TASKS, action="append", help="only this one (default: both)")
     add("--only", action="append", metavar="NAME", help="only this contestant; may be given several times")
+    add(
+        "--profile", action="store_true", help="instead: every operation of a training step against the machine's roofs"
+    )
+    add("--scaling", action="store_true", help="instead: the cost of a step over batches and over sizes of images")
+    add(
+        "--epoch-table", action="store_true", help="instead: one epoch of Stanford Cars, from loops to compiled kernels"
+    )
     add("--json", type=Path, metavar="FILE", help="also write everything there")
     return made
 
@@ -65,7 +72,21 @@ def run(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         "settings": settings._asdict(),
     }
     print(headline(found["machine"], settings))
-    found |= duel(given, settings)
+    if given.profile:
+        measured = profile.profile(settings)
+        print(f"\n{profile.in_words(measured)}")
+        found["profile"] = profile.as_document(measured)
+    if given.scaling:
+        found["scaling"] = []
+        for points in scaling.measure(settings, say=say):
+            print(f"\n{scaling.in_words(points)}", flush=True)
+            found["scaling"].append(scaling.as_document(points))
+    if given.epoch_table:
+        rows = epoch.measure(settings.model, settings.threads, epoch.LOOPS_SIZE, epoch.SIZE, say)
+        print(f"\n{epoch.in_words(rows)}")
+        found["epoch"] = epoch.as_document(rows)
+    if not (given.profile or given.scaling or given.epoch_table):
+        found |= duel(given, settings)
     return found
 
 

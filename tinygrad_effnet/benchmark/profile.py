@@ -22,6 +22,7 @@ from ..versions import owner_of
 from . import ours
 from .machine import Roofs, roofs
 from .settings import Settings
+from .tables import table
 
 BACKWARD = " backward"  # after the name of an operation whose rule computes by itself
 OPTIMIZER, REST = "optimizer step", "tape, modules, Python"
@@ -179,8 +180,6 @@ def _bytes(array: Any) -> int:
 
 def in_words(found: Profile, most: int = 12) -> str:
     """Tables: by operation, with what is left of the step; and the ``most`` expensive ones by shape."""
-    from .tables import table
-
     rest = Entry(REST, 0, found.seconds * (1 - found.covered))
     head = ["ms a step", "share", "calls", "GFLOP/s", "of the roof", "GB/s", "of the roof"]
     order = sorted([*found.entries.values(), rest], key=lambda entry: -entry.seconds)

@@ -69,7 +69,7 @@ def compete(
                     process.close()
                     continue
                 result.first_step = times["first"]
-                running.append((result, process, times["second"]))
+                running.append((result, process, times["last"]))
         for i in range(rounds):
             say(f"{task}: round {i + 1} of {rounds}")
             for result, process, step in running if i % 2 == 0 else running[::-1]:

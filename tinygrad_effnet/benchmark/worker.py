@@ -26,30 +26,27 @@ class Worker:
         self._steps = self._faults = 0
         self._before = self._first_peak = 0
 
-    def prepare(self, kind: str, settings: list[Any], task: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Build everything and do two steps, so that what is compiled or tuned at first use is ready."""
+    def prepare(
+        self, kind: str, settings: list[Any], task: str, options: dict[str, Any], warm_ups: int = 2
+    ) -> dict[str, Any]:
+        """Build everything and do some steps, so that what is compiled or tuned at first use is ready.
+
+        Returns the seconds of the first and of the last of them.
+        """
         prepare = _preparer(kind)
         self._before = _told(memory.resident)
         self._step = prepare(Settings(*settings), task, **options)
-        begin = time.perf_counter()
-        self._checked()
-        first = time.perf_counter() - begin
-        begin = time.perf_counter()
-        self._checked()
+        seconds = [self._timed() for _ in range(warm_ups)] or [0.0]
         self._first_peak = _told(memory.peak)
         _told(memory.reset_peak)
-        return {"first": first, "second": time.perf_counter() - begin}
+        return {"first": seconds[0], "last": seconds[-1]}
 
     def run(self, steps: int, warm_up: bool) -> dict[str, Any]:
         """The seconds of each of so many steps, after one that is not counted where ``warm_up`` is asked for."""
         if warm_up:
-            self._checked()
-        seconds = []
+            self._timed()
         faults = _page_faults()
-        for _ in range(steps):
-            begin = time.perf_counter()
-            self._checked()
-            seconds.append(time.perf_counter() - begin)
+        seconds = [self._timed() for _ in range(steps)]
         self._faults += _page_faults() - faults
         self._steps += steps
         return {"seconds": seconds}
@@ -74,6 +71,11 @@ class Worker:
 
         onnx_runtime.export(Settings(*settings), file)
         return {}
+
+    def _timed(self) -> float:
+        begin = time.perf_counter()
+        self._checked()
+        return time.perf_counter() - begin
 
     def _checked(self) -> None:
         if self._step is None:
