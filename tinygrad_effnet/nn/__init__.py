@@ -1,4 +1,4 @@
-"""Networks and what they are built from: modules, layers, EfficientNet."""
+"""Networks and what they are built from: modules, layers, EfficientNet, EfficientNetV2, MobileNetV2."""
 
 from . import init
 from .activations import (
@@ -18,7 +18,7 @@ from .activations import (
     Softmax,
     Tanh,
 )
-from .efficientnet import EfficientNet
+from .efficientnet import EfficientNet, EfficientNetV2
 from .layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -31,8 +31,11 @@ from .layers import (
     Sequential,
     StochasticDepth,
 )
-from .mbconv import ConvNormAct, MBConv, SqueezeExcitation
+from .mbconv import ConvNormAct, FusedMBConv, MBConv, SqueezeExcitation
+from .mobilenet import MobileNetV2
+from .models import create_model, list_models
 from .module import Buffer, Module, Parameter
+from .staged import StagedNet
 from .summary import Summary
 
 __all__ = [
@@ -47,7 +50,9 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "EfficientNet",
+    "EfficientNetV2",
     "Flatten",
+    "FusedMBConv",
     "Hardsigmoid",
     "Hardswish",
     "Identity",
@@ -56,6 +61,7 @@ __all__ = [
     "MBConv",
     "MSELoss",
     "MaxPool2d",
+    "MobileNetV2",
     "Module",
     "ModuleList",
     "Parameter",
@@ -66,8 +72,11 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "SqueezeExcitation",
+    "StagedNet",
     "StochasticDepth",
     "Summary",
     "Tanh",
+    "create_model",
     "init",
+    "list_models",
 ]

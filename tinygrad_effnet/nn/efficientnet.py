@@ -1,46 +1,26 @@
-"""EfficientNet B0 to B7 (Tan and Le 2019), from one table of stages and one of scaling coefficients."""
+"""EfficientNet B0 to B8 and L2 (Tan and Le 2019, Xie et al. 2020) and EfficientNetV2 (Tan and Le 2021), as tables."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from ..ops.window import PaddingLike
-from ..tensor import Tensor
-from . import init
-from .activations import Flatten, SiLU
-from .layers import AdaptiveAvgPool2d, Conv2d, Dropout, Linear, Sequential
-from .mbconv import ConvNormAct, MBConv
-from .module import Module
+from .staged import Plan, Stage, StagedNet, round_channels, scaled
 
-
-class Stage(NamedTuple):
-    """One line of the paper's table 1; the stride is that of the stage's first block."""
-
-    expand_ratio: int
-    kernel_size: int
-    stride: int
-    in_channels: int
-    out_channels: int
-    repeats: int
-
-
+# EfficientNet-B0, the paper's table 1
 STAGES = (
-    Stage(1, 3, 1, 32, 16, 1),
-    Stage(6, 3, 2, 16, 24, 2),
-    Stage(6, 5, 2, 24, 40, 2),
-    Stage(6, 3, 2, 40, 80, 3),
-    Stage(6, 5, 1, 80, 112, 3),
-    Stage(6, 5, 2, 112, 192, 4),
-    Stage(6, 3, 1, 192, 320, 1),
+    Stage("mbconv", 1, 3, 1, 32, 16, 1),
+    Stage("mbconv", 6, 3, 2, 16, 24, 2),
+    Stage("mbconv", 6, 5, 2, 24, 40, 2),
+    Stage("mbconv", 6, 3, 2, 40, 80, 3),
+    Stage("mbconv", 6, 5, 1, 80, 112, 3),
+    Stage("mbconv", 6, 5, 2, 112, 192, 4),
+    Stage("mbconv", 6, 3, 1, 192, 320, 1),
 )
-STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 
 
 class Variant(NamedTuple):
-    """How a variant scales B0 (section 3.3), the image size it is meant for, and its settings."""
+    """How a variant scales its family's table (2019, section 3.3), and the settings that it is trained with."""
 
     width: float
     depth: float
@@ -59,43 +39,86 @@ VARIANTS = {
     "b5": Variant(1.6, 2.2, 456, 0.4, 1e-3, 0.01),
     "b6": Variant(1.8, 2.6, 528, 0.5, 1e-3, 0.01),
     "b7": Variant(2.0, 3.1, 600, 0.5, 1e-3, 0.01),
+    "b8": Variant(2.2, 3.6, 672, 0.5, 1e-3, 0.01),
+    "l2": Variant(4.3, 5.3, 800, 0.5, 1e-3, 0.01),
 }
 
+# EfficientNetV2: the 2021 paper's table 4, and the authors' code for what the paper does not print
+STAGES_V2 = {
+    "s": (
+        Stage("fused", 1, 3, 1, 24, 24, 2, 0),
+        Stage("fused", 4, 3, 2, 24, 48, 4, 0),
+        Stage("fused", 4, 3, 2, 48, 64, 4, 0),
+        Stage("mbconv", 4, 3, 2, 64, 128, 6),
+        Stage("mbconv", 6, 3, 1, 128, 160, 9),
+        Stage("mbconv", 6, 3, 2, 160, 256, 15),
+    ),
+    "m": (
+        Stage("fused", 1, 3, 1, 24, 24, 3, 0),
+        Stage("fused", 4, 3, 2, 24, 48, 5, 0),
+        Stage("fused", 4, 3, 2, 48, 80, 5, 0),
+        Stage("mbconv", 4, 3, 2, 80, 160, 7),
+        Stage("mbconv", 6, 3, 1, 160, 176, 14),
+        Stage("mbconv", 6, 3, 2, 176, 304, 18),
+        Stage("mbconv", 6, 3, 1, 304, 512, 5),
+    ),
+    "l": (
+        Stage("fused", 1, 3, 1, 32, 32, 4, 0),
+        Stage("fused", 4, 3, 2, 32, 64, 7, 0),
+        Stage("fused", 4, 3, 2, 64, 96, 7, 0),
+        Stage("mbconv", 4, 3, 2, 96, 192, 10),
+        Stage("mbconv", 6, 3, 1, 192, 224, 19),
+        Stage("mbconv", 6, 3, 2, 224, 384, 25),
+        Stage("mbconv", 6, 3, 1, 384, 640, 7),
+    ),
+    "xl": (
+        Stage("fused", 1, 3, 1, 32, 32, 4, 0),
+        Stage("fused", 4, 3, 2, 32, 64, 8, 0),
+        Stage("fused", 4, 3, 2, 64, 96, 8, 0),
+        Stage("mbconv", 4, 3, 2, 96, 192, 16),
+        Stage("mbconv", 6, 3, 1, 192, 256, 24),
+        Stage("mbconv", 6, 3, 2, 256, 512, 32),
+        Stage("mbconv", 6, 3, 1, 512, 640, 8),
+    ),
+    "b": (
+        Stage("fused", 1, 3, 1, 32, 16, 1, 0),
+        Stage("fused", 4, 3, 2, 16, 32, 2, 0),
+        Stage("fused", 4, 3, 2, 32, 48, 2, 0),
+        Stage("mbconv", 4, 3, 2, 48, 96, 3),
+        Stage("mbconv", 6, 3, 1, 96, 112, 5),
+        Stage("mbconv", 6, 3, 2, 112, 192, 8),
+    ),
+}
+VARIANTS_V2 = {
+    "s": Variant(1.0, 1.0, 384, 0.2, 1e-3),
+    "m": Variant(1.0, 1.0, 480, 0.3, 1e-3),
+    "l": Variant(1.0, 1.0, 480, 0.4, 1e-3),
+    "xl": Variant(1.0, 1.0, 512, 0.4, 1e-3),
+    "b0": Variant(1.0, 1.0, 224, 0.2, 1e-3),
+    "b1": Variant(1.0, 1.1, 240, 0.2, 1e-3),
+    "b2": Variant(1.1, 1.2, 260, 0.3, 1e-3),
+    "b3": Variant(1.2, 1.4, 300, 0.3, 1e-3),
+}
+HEAD_CHANNELS = 1280
 
-def round_channels(channels: float) -> int:
-    """The nearest multiple of 8, but never less than 90 % of ``channels`` (the authors' round_filters)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
 
-
-class EfficientNet(Module):
+class EfficientNet(StagedNet):
     """EfficientNet: images (N, in_channels, H, W) -> logits (N, num_classes).
-
-    Parts: ``stem``, ``stages`` (seven, each of several `MBConv`), ``head``, ``pool``, ``dropout``, ``classifier``.
 
     Parameters
     ----------
-    variant : "b0" to "b7"
-    num_classes : int
-    in_channels : int
-    dropout : float, optional
-        Before the classifier; the variant's own (0.2 to 0.5) when left out.
-    stochastic_depth : float
-        Block i of n is skipped in training with probability ``stochastic_depth * i / n``, where it has a skip
-        connection.
-    padding : "symmetric" or "same"
-        As PyTorch's models pad, or as the original TensorFlow ones do.
-    norm_eps, norm_momentum : float, optional
-        Of batch norm; when left out torchvision's: 1e-5 and 0.1 for B0 to B4, 1e-3 and 0.01 for B5 to B7.
-    fused : bool, optional
-        As in `MBConv`, for every block: None, the default, where the backend has fused kernels; False to step through
-        each small operation, or for second derivatives.
+    variant : "b0" to "b8", or "l2"
+    num_classes, in_channels, dropout, stochastic_depth, padding, norm_eps, norm_momentum, features_only, fused
+        As in `StagedNet`. Batch norm's settings are torchvision's when left out: 1e-5 and 0.1 for B0 to B4, 1e-3 and
+        0.01 from B5 on.
+    width, depth : float, optional
+        Other multiples of B0's channels and blocks than the variant's own.
 
     Notes
     -----
     Initialised as the authors do: convolutions normal with standard deviation sqrt(2 / fan_out), with the fan-out of
-    one group, so
-    that a depthwise 3x3 filter has sqrt(2/9); the classifier's weight uniform in ±1/sqrt(num_classes); biases 0.
+    one group, so that a depthwise 3x3 filter has sqrt(2/9); the classifier's weight uniform in ±1/sqrt(num_classes);
+    biases 0.
 
     Raises
     ------
@@ -116,76 +139,87 @@ class EfficientNet(Module):
         in_channels: int = 3,
         dropout: float | None = None,
         stochastic_depth: float = 0.2,
-        padding: PaddingLike = "symmetric",
-        norm_eps: float | None = None,
-        norm_momentum: float | None = None,
-        fused: bool | None = None,
+        *,
+        width: float | None = None,
+        depth: float | None = None,
+        **settings: Any,
     ) -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"EfficientNet(variant): {variant!r}; choose one of {', '.join(VARIANTS)}")
-        if num_classes < 1 or in_channels < 1:
-            raise ValueError(
-                f"EfficientNet: num_classes = {num_classes} and in_channels = {in_channels} must both be at least 1"
-            )
-        if padding not in ("symmetric", "same"):
-            raise ValueError(f"EfficientNet(padding): {padding!r}; expected 'symmetric' or 'same'")
-        if not 0 <= stochastic_depth < 1:
-            raise ValueError(f"EfficientNet(stochastic_depth): {stochastic_depth}; expected a probability below 1")
         self.variant = variant
-        scale = VARIANTS[variant]
-        eps = scale.norm_eps if norm_eps is None else norm_eps
-        momentum = scale.norm_momentum if norm_momentum is None else norm_momentum
-        layer = partial(ConvNormAct, norm_eps=eps, norm_momentum=momentum, fused=fused)
-        block = partial(MBConv, padding=padding, norm_eps=eps, norm_momentum=momentum, fused=fused)
-        stem = round_channels(STEM_CHANNELS * scale.width)
-        self.stem = layer(in_channels, stem, 3, stride=2, padding=padding, act=SiLU())
-        self.stages = _stages(scale, stochastic_depth, block)
-        last = round_channels(STAGES[-1].out_channels * scale.width)
-        head = round_channels(HEAD_CHANNELS * scale.width)
-        self.head = layer(last, head, 1, act=SiLU())
-        self.pool = Sequential(AdaptiveAvgPool2d(1), Flatten())
-        self.dropout = Dropout(scale.dropout if dropout is None else dropout)
-        self.classifier = Linear(head, num_classes)
-        self.apply(_initialise)
-        bound = 1 / math.sqrt(num_classes)
-        init.uniform_(self.classifier.weight, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.pool(self.forward_features(x))))
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """The head's feature maps, (N, head channels, H/32, W/32), before pooling."""
-        return self.head(self.stages(self.stem(x)))
+        scale = _scale("EfficientNet", VARIANTS, variant, width, depth)
+        plan = _plan(scale, STAGES, 0.9)
+        super().__init__(plan, num_classes, in_channels, dropout, stochastic_depth, **settings)
 
     def extra_repr(self) -> str:
         return f"variant={self.variant!r}"
 
 
-def _stages(scale: Variant, stochastic_depth: float, block: Callable[..., MBConv]) -> Sequential:
-    repeats = [math.ceil(scale.depth * stage.repeats) for stage in STAGES]
-    index, total = 0, sum(repeats)
-    stages = []
-    for stage, count in zip(STAGES, repeats, strict=True):
-        blocks = []
-        out_channels = round_channels(stage.out_channels * scale.width)
-        for j in range(count):
-            blocks.append(
-                block(
-                    round_channels(stage.in_channels * scale.width) if j == 0 else out_channels,
-                    out_channels,
-                    stage.kernel_size,
-                    stage.stride if j == 0 else 1,
-                    stage.expand_ratio,
-                    stochastic_depth=stochastic_depth * index / total,
-                )
-            )
-            index += 1
-        stages.append(Sequential(*blocks))
-    return Sequential(*stages)
+class EfficientNetV2(StagedNet):
+    """EfficientNetV2: smaller expansions and, in the early stages, blocks with one full convolution (`FusedMBConv`).
+
+    Parameters
+    ----------
+    variant : "s", "m", "l", "xl" or "b0" to "b3"
+    num_classes, in_channels, dropout, stochastic_depth, padding, norm_eps, norm_momentum, features_only, fused
+        As in `StagedNet`; batch norm's epsilon is 1e-3 when left out.
+    width, depth : float, optional
+        Other multiples of the table's channels and blocks than the variant's own.
+
+    Raises
+    ------
+    ValueError
+        There is no such variant, or a number makes no sense.
+
+    Examples
+    --------
+    >>> from tinygrad_effnet import nn
+    >>> sum(p.size for p in nn.EfficientNetV2("b0").parameters())
+    7139704
+    """
+
+    def __init__(
+        self,
+        variant: str = "s",
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        dropout: float | None = None,
+        stochastic_depth: float = 0.2,
+        *,
+        width: float | None = None,
+        depth: float | None = None,
+        **settings: Any,
+    ) -> None:
+        self.variant = variant
+        scale = _scale("EfficientNetV2", VARIANTS_V2, variant, width, depth)
+        # the second version's code dropped the rule that rounding may not take more than a tenth of the channels
+        plan = _plan(scale, STAGES_V2[variant if variant in STAGES_V2 else "b"], 0.0)
+        super().__init__(plan, num_classes, in_channels, dropout, stochastic_depth, **settings)
+
+    def extra_repr(self) -> str:
+        return f"variant={self.variant!r}"
 
 
-def _initialise(module: Module) -> None:
-    if isinstance(module, Conv2d):
-        init.kaiming_normal_(module.weight, "fan_out", groups=module.groups)
-    if isinstance(module, (Conv2d, Linear)) and module.bias is not None:
-        init.zeros_(module.bias)
+def _scale(
+    name: str, variants: Mapping[str, Variant], variant: str, width: float | None, depth: float | None
+) -> Variant:
+    if variant not in variants:
+        raise ValueError(f"{name}(variant): {variant!r}; choose one of {', '.join(variants)}")
+    for argument, value in (("width", width), ("depth", depth)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name}({argument}): {value}; expected a multiple above 0")
+    own = variants[variant]
+    return own._replace(
+        width=own.width if width is None else width,
+        depth=own.depth if depth is None else depth,
+    )
+
+
+def _plan(scale: Variant, stages: tuple[Stage, ...], least_share: float) -> Plan:
+    return Plan(
+        stem=round_channels(stages[0].in_channels * scale.width, least_share),
+        stages=scaled(stages, scale.width, scale.depth, least_share),
+        head=round_channels(HEAD_CHANNELS * scale.width, least_share),
+        size=scale.size,
+        dropout=scale.dropout,
+        norm_eps=scale.norm_eps,
+        norm_momentum=scale.norm_momentum,
+    )

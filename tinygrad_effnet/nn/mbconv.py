@@ -116,6 +116,8 @@ class MBConv(Module):
     stochastic_depth : float
         Probability that training skips the block, where there is a skip connection: stride 1 and as many channels out
         as in.
+    act : class of Module
+        After the first two convolutions: `SiLU`, or `ReLU6` in MobileNetV2, which has no fused form.
     padding, norm_eps, norm_momentum
         As in `ConvNormAct`.
     fused : bool, optional
@@ -136,12 +138,13 @@ class MBConv(Module):
         padding: PaddingLike = "symmetric",
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
+        act: type[Module] = SiLU,
         fused: bool | None = None,
     ) -> None:
         hidden = in_channels * expand_ratio
         layer = partial(ConvNormAct, norm_eps=norm_eps, norm_momentum=norm_momentum, fused=fused)
-        self.expand = layer(in_channels, hidden, 1, act=SiLU()) if expand_ratio != 1 else None
-        self.depthwise = layer(hidden, hidden, kernel_size, stride, groups=hidden, padding=padding, act=SiLU())
+        self.expand = layer(in_channels, hidden, 1, act=act()) if expand_ratio != 1 else None
+        self.depthwise = layer(hidden, hidden, kernel_size, stride, groups=hidden, padding=padding, act=act())
         squeeze = max(1, int(in_channels * se_ratio))
         self.squeeze_excite = SqueezeExcitation(hidden, squeeze) if se_ratio else None
         self.project = layer(hidden, out_channels, 1)
@@ -174,7 +177,7 @@ class MBConv(Module):
         )
 
     def _fused(self, x: Tensor) -> Tensor:
-        depthwise, se, drop = self.depthwise, self.squeeze_excite, self.drop_path
+        depthwise, se = self.depthwise, self.squeeze_excite
         if self.expand is None:
             y = depthwise.conv(x)
         else:
@@ -188,7 +191,69 @@ class MBConv(Module):
         else:
             z = ops.norm_silu_squeeze_excite(y, depthwise.norm.begin(), *se.weights)
         v = self.project.conv(z)
-        if not self.has_skip:
-            return self.project.norm(v)
-        p, training = (0.0, False) if drop is None else (drop.p, drop.training)
-        return ops.norm_add(v, self.project.norm.begin(), x, p, training)
+        return _norm_and_skip(v, self.project.norm, self.drop_path, x) if self.has_skip else self.project.norm(v)
+
+
+class FusedMBConv(Module):
+    """MBConv with its first two convolutions made into one full convolution (Tan and Le 2021, section 3.2): more
+    multiply-adds, but of a kind that machines are quick at.
+
+    Parameters
+    ----------
+    in_channels, out_channels, stochastic_depth, act, padding, norm_eps, norm_momentum, fused
+        As in `MBConv`.
+    kernel_size, stride : int
+        Of the full convolution.
+    expand_ratio : int
+        With 1 the full convolution gives ``out_channels`` at once, and there is no narrowing one.
+    se_ratio : float
+        Squeeze-and-excitation between the two convolutions, as in `MBConv`; the published networks have 0 in these
+        blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        expand_ratio: int = 4,
+        se_ratio: float = 0.0,
+        stochastic_depth: float = 0.0,
+        padding: PaddingLike = "symmetric",
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        act: type[Module] = SiLU,
+        fused: bool | None = None,
+    ) -> None:
+        hidden = in_channels * expand_ratio if expand_ratio != 1 else out_channels
+        layer = partial(ConvNormAct, norm_eps=norm_eps, norm_momentum=norm_momentum, fused=fused)
+        self.expand = layer(in_channels, hidden, kernel_size, stride, padding=padding, act=act())
+        squeeze = max(1, int(in_channels * se_ratio))
+        self.squeeze_excite = SqueezeExcitation(hidden, squeeze) if se_ratio else None
+        self.project = layer(hidden, out_channels, 1) if expand_ratio != 1 else None
+        self.has_skip = stride == 1 and in_channels == out_channels
+        self.drop_path = StochasticDepth(stochastic_depth) if self.has_skip and stochastic_depth else None
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.expand(x)
+        if self.squeeze_excite is not None:
+            y = self.squeeze_excite(y)
+        if self.project is not None and self.has_skip and wants_fused(self.fused) and self._end_is_plain:
+            return _norm_and_skip(self.project.conv(y), self.project.norm, self.drop_path, x)
+        if self.project is not None:
+            y = self.project(y)
+        if self.drop_path is not None:
+            y = self.drop_path(y)
+        return x + y if self.has_skip else y
+
+    @property
+    def _end_is_plain(self) -> bool:
+        project, drop = self.project, self.drop_path
+        return project is not None and project.is_plain and project.act is None and (drop is None or is_plain(drop))
+
+
+def _norm_and_skip(v: Tensor, norm: BatchNorm2d, drop_path: StochasticDepth | None, skip: Tensor) -> Tensor:
+    p, training = (0.0, False) if drop_path is None else (drop_path.p, drop_path.training)
+    return ops.norm_add(v, norm.begin(), skip, p, training)

@@ -82,12 +82,13 @@ def _kept(pictures: Dataset, config: TrainConfig, progress: Progress) -> Dataset
     return FileCache(pictures, config.cache, side, max(1, config.workers), progress.decoded)
 
 
-def make_model(config: TrainConfig, classes: int) -> nn.EfficientNet:
+def make_model(config: TrainConfig, classes: int) -> nn.StagedNet:
     """The network, with weights drawn from the configuration's seed."""
     manual_seed(config.seed)
-    model = nn.EfficientNet(config.variant, classes, dropout=config.dropout, stochastic_depth=config.stochastic_depth)
+    model = nn.create_model(config.model, classes, dropout=config.dropout, stochastic_depth=config.stochastic_depth)
     # a classifier that starts near 0 starts with the loss of a guess, ln K, whatever the number of classes
-    nn.init.normal_(model.classifier.weight, std=0.01)
+    if model.classifier is not None:
+        nn.init.normal_(model.classifier.weight, std=0.01)
     return model
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from .. import nn
 from ..nn.efficientnet import VARIANTS
 from .files import atomic_write
 
-MODELS = tuple(f"efficientnet_{variant}" for variant in VARIANTS)
+MODELS = tuple(nn.list_models())
 BACKENDS = ("loops", "numpy", "numba")
 OPTIMIZERS = ("nadam", "adam", "adamw", "sgd")
 
@@ -147,11 +148,6 @@ class TrainConfig:
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ConfigError(f"{name}: got {getattr(self, name)!r}, expected {expected}")
-
-    @property
-    def variant(self) -> str:
-        """The EfficientNet variant, such as "b0"."""
-        return self.model.removeprefix("efficientnet_")
 
     @property
     def learning_rate(self) -> float:
