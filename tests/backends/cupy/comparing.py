@@ -11,7 +11,7 @@ from backends.cupy.emulator import device
 from hypothesis import strategies as st
 
 from tinygrad_effnet.backends import Window
-from tinygrad_effnet.backends.cupy import depthwise, layout
+from tinygrad_effnet.backends.cupy import depthwise, fused, layout
 from tinygrad_effnet.backends.loops import Loops
 
 ORACLE = Loops()
@@ -55,19 +55,34 @@ class Data:
 
 
 @contextmanager
-def small_pieces(roomy: int, tile: int, widest: int) -> Iterator[None]:
-    """Share out work among many blocks, as large arrays are, though these are small."""
-    before = layout.ROOMY, layout.UNIT, depthwise.TILE, depthwise.WIDEST
-    layout.ROOMY, layout.UNIT, depthwise.TILE, depthwise.WIDEST = roomy, 16, tile, widest
-    depthwise.tiles_of.cache_clear()
+def small_pieces(roomy: int, tile: int, widest: int, filling: int) -> Iterator[None]:
+    """Share out work among many blocks, or give one block many pieces, as with large arrays, though these are small."""
+    small = {
+        layout: {"ROOMY": roomy, "UNIT": 16, "FILLING": filling},
+        depthwise: {"TILE": tile, "WIDEST": widest, "FILLING": filling},
+        fused: {"PLANE_BLOCKS": filling, "LARGE_PLANE": roomy},
+    }
+    before = {module: {name: getattr(module, name) for name in names} for module, names in small.items()}
+
+    def put(values: Any) -> None:
+        for module, names in values.items():
+            for name, value in names.items():
+                setattr(module, name, value)
+        depthwise.tiles_of.cache_clear()
+
+    put(small)
     try:
         yield
     finally:
-        layout.ROOMY, layout.UNIT, depthwise.TILE, depthwise.WIDEST = before
-        depthwise.tiles_of.cache_clear()
+        put(before)
 
 
-pieces = st.tuples(st.sampled_from([16, 40, 4096]), st.sampled_from([30, 200, 4096]), st.sampled_from([3, 64]))
+pieces = st.tuples(
+    st.sampled_from([16, 40, 4096]),
+    st.sampled_from([30, 200, 4096]),
+    st.sampled_from([3, 64]),
+    st.sampled_from([2, 1024]),
+)
 
 
 def near(result: Any, expected: Any, dtype: str, terms: int = 1, name: str = "") -> None:

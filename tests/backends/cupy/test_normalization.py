@@ -68,7 +68,7 @@ def test_statistics_are_accurate_far_from_zero() -> None:
 def test_the_order_of_blocks_and_threads_does_not_matter() -> None:
     """Every launch of the emulator has another order; a sum in the order of arrival would differ in its last bits."""
     draw = Data(3, "float32")
-    with kernel_device(), small_pieces(16, 4096, 64):
+    with kernel_device(), small_pieces(16, 4096, 64, 1024):
         (x, _), (gamma, _), (dy, _) = draw(4, 3, 9, 16), draw(3), draw(4, 3, 9, 16)
         _, mean, var = normalization.batch_norm(x, gamma, gamma, 1e-3)
         runs = [normalization.batch_norm_grad(x, gamma, dy, mean, var, 1e-3) for _ in range(4)]

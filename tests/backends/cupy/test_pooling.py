@@ -81,3 +81,6 @@ def test_padding_never_wins_and_nan_always_does() -> None:
         x[0, 0, 1, 1] = np.nan
         y, index = pooling.max_pool2d(asarray(x), window)
         assert np.isnan(y).all() and (index == 4).all()
+        x[0, 0, 1, 2] = np.nan  # the first of several
+        y, index = pooling.max_pool2d(asarray(x), window)
+        assert (index == 4).all()

@@ -22,6 +22,7 @@ from .layout import (
 from .normalization import area_of, channel_sums, new_statistics, normalise, normalise_grad, vectors
 
 WARP = 32
+PLANE_BLOCKS = 4096  # blocks among which all planes are shared out, about
 LARGE_PLANE = 512  # numbers from which a whole block does a plane, not one warp of it
 
 
@@ -233,5 +234,5 @@ def _teams(source: Array) -> tuple[int, int, tuple[int, int]]:
     area = area_of(source)
     team = THREADS if area >= LARGE_PLANE else WARP
     least = THREADS // team  # planes that keep every warp busy
-    count = max(least, -(-images // max(1, 4096 // channels)))
+    count = max(least, -(-images // max(1, PLANE_BLOCKS // channels)))
     return team, count, (-(-images // count), channels)

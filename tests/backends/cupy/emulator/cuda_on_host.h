@@ -1,9 +1,10 @@
 // CUDA C++ on the CPU, for tests: this text stands before a kernel's source and makes it ordinary C++.
 //
 // A block's threads are fibers on one thread of the machine. Each runs until it meets a barrier (__syncthreads, or a warp
-// shuffle, for which its warp meets) and then lets the next run; they run in a shuffled order, another at each barrier, so
-// that a forgotten barrier gives a wrong result in some run. Where threads wait for one that has ended or waits
-// elsewhere, where a device would hang, there is an error. What is shared and dynamic is filled with NaNs first.
+// shuffle, for which its warp meets) and then lets the next run. A warp goes as far ahead of the others as barriers allow,
+// warps and lanes take turns in shuffled orders, and blocks come first to last or last to first: a forgotten barrier gives
+// a wrong result. Where threads wait for one that has ended or waits elsewhere, where a device would hang, there is an
+// error. What is shared and dynamic is filled with NaNs first.
 
 #include <csetjmp>
 #include <cstdint>
@@ -118,29 +119,47 @@ inline void warp_barrier() {
     yield();
 }
 
+inline void shuffle(int *order, int length) {
+    for (int i = length - 1; i > 0; --i) {
+        const int other = draw(i + 1), swapped = order[i];
+        order[i] = order[other], order[other] = swapped;
+    }
+}
+
+// Runs one warp until all its threads wait for the block or have ended; false where none of them could move.
+inline bool run_warp(int warp) {
+    int order[LANES];
+    const int size = warp_size(warp);
+    for (int lane = 0; lane < size; ++lane) order[lane] = warp * LANES + lane;
+    bool moved = false;
+    for (bool again = true; again;) {
+        again = false;
+        shuffle(order, size);
+        for (int lane = 0; lane < size; ++lane) {
+            if (fibers[order[lane]].state != READY) continue;
+            resume(order[lane]);
+            moved = again = true;
+        }
+    }
+    return moved;
+}
+
 // Runs one block; false where its threads wait for each other for ever.
 inline bool run_block(size_t shared) {
     memset(dynamic_shared, 0xff, shared);
     at_block = ended = 0;
-    static int order[MOST_THREADS];
+    int order[MOST_THREADS / LANES];
     for (int t = 0; t < count; ++t) {
         const int x = t % blockDim.x, y = t / blockDim.x % blockDim.y, z = t / (blockDim.x * blockDim.y);
         fibers[t].index = {unsigned(x), unsigned(y), unsigned(z)};
         fibers[t].state = READY;
-        order[t] = t;
     }
-    for (Warp &warp : warps) warp.arrived = 0;
+    const int number = (count + LANES - 1) / LANES;
+    for (int warp = 0; warp < number; ++warp) order[warp] = warp, warps[warp].arrived = 0;
     while (ended < count) {
-        for (int t = count - 1; t > 0; --t) {
-            const int other = draw(t + 1), swapped = order[t];
-            order[t] = order[other], order[other] = swapped;
-        }
+        shuffle(order, number);
         bool moved = false;
-        for (int t = 0; t < count; ++t) {
-            if (fibers[order[t]].state != READY) continue;
-            resume(order[t]);
-            moved = true;
-        }
+        for (int i = 0; i < number; ++i) moved |= run_warp(order[i]);
         if (!moved) return false;
     }
     return true;
