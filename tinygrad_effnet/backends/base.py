@@ -72,6 +72,7 @@ class Backend(ABC):
 
     name: str
     xp: ModuleType
+    updates: Any = None  # where launches cost: `adam`, `sgd` and `ema` of many arrays at once (see cupy/optimiser.py)
     has_fused: bool = False  # whether fused operations have kernels of their own, and so are worth using
 
     # -- elementwise, two operands (broadcast) -------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ..backends import Array, backend_of
 from .arrays import blocks
-from .optimizer import Group, Optimizer, Params
+from .optimizer import Batch, Group, Optimizer, Params
 
 
 class Adam(Optimizer):
@@ -85,6 +85,31 @@ class Adam(Optimizer):
             if largest:
                 v = xp.maximum(v, largest[0], out=largest[0])
             p -= lr / correction1 * m / (xp.sqrt(v / correction2) + eps)
+
+    def update_together(self, batch: Batch) -> None:
+        beta1, t = batch.group["betas"][0], batch.states[0]["step"]
+        of_momentum = batch.group["lr"] / (1 - beta1**t)
+        adam_together(batch, slice(None), 0.0, of_momentum, decoupled=self.decoupled_weight_decay)
+
+
+def adam_together(batch: Batch, which: slice, of_gradient: float, of_momentum: float, decoupled: bool) -> None:
+    """One launch of ``p -= (of_gradient g + of_momentum m) / (sqrt(v / correction) + eps)`` for all of ``which``."""
+    group, decay, t = batch.group, batch.group["weight_decay"], batch.states[0]["step"]
+    batch.updates.adam(
+        batch.params[which],
+        batch.grads[which],
+        batch.slot("exp_avg")[which],
+        batch.slot("exp_avg_sq")[which],
+        batch.slot("max_exp_avg_sq")[which] if group.get("amsgrad") else None,
+        betas=group["betas"],
+        of_gradient=of_gradient,
+        of_momentum=of_momentum,
+        correction=1 - group["betas"][1] ** t,
+        eps=group["eps"],
+        decay=0.0 if decoupled else decay,
+        shrink=1 - group["lr"] * decay if decoupled else 1.0,
+        maximize=group["maximize"],
+    )
 
 
 class AdamW(Adam):

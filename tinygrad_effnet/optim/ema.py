@@ -99,12 +99,20 @@ class EMA:
             raise RuntimeError("EMA.update: the averaged weights are in the model now; leave the applied() block first")
         now = self._matching(self._model_state if model_state is None else model_state, "update(model_state)")
         d = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
+        together: dict[int, tuple[Any, list[Array], list[Array]]] = {}
         for name, average in self.average.items():
+            updates = backend_of([average]).updates
             if average.dtype.kind != "f":
                 average[...] = now[name]
-                continue
-            for a, x in blocks(average, now[name]):
-                a += (1 - d) * (x - a)
+            elif updates is not None:
+                _, averages, arrays = together.setdefault(id(updates), (updates, [], []))
+                averages.append(average)
+                arrays.append(now[name])
+            else:
+                for a, x in blocks(average, now[name]):
+                    a += (1 - d) * (x - a)
+        for updates, averages, arrays in together.values():
+            updates.ema(averages, arrays, 1 - d)
         self.updates += 1
 
     @contextmanager

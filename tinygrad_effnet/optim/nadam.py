@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..backends import Array, backend_of
+from .adam import adam_together
 from .arrays import blocks
-from .optimizer import Group, Optimizer, Params
+from .optimizer import Batch, Group, Optimizer, Params
 
 
 class NAdam(Optimizer):
@@ -78,13 +79,10 @@ class NAdam(Optimizer):
         return "exp_avg", "exp_avg_sq"
 
     def update(self, param: Array, grad: Array, state: dict[str, Any], group: Group) -> None:
-        xp, t = backend_of([param]).xp, state["step"]
+        xp = backend_of([param]).xp
         lr, decay, (beta1, beta2), eps = group["lr"], group["weight_decay"], group["betas"], group["eps"]
-        mu, mu_next = [beta1 * (1 - 0.5 * 0.96 ** (i * group["momentum_decay"])) for i in (t, t + 1)]
-        product = state["mu_product"] = state["mu_product"] * mu
-        of_gradient = lr * (1 - mu) / (1 - product)
-        of_momentum = lr * mu_next / (1 - product * mu_next)
-        correction2 = 1 - beta2**t
+        of_gradient, of_momentum = self._factors(state, group)
+        correction2 = 1 - beta2 ** state["step"]
         for p, g, m, v in blocks(param, grad, state["exp_avg"], state["exp_avg_sq"]):
             if decay and group["decoupled_weight_decay"]:
                 p *= 1 - lr * decay
@@ -95,3 +93,17 @@ class NAdam(Optimizer):
             v *= beta2
             v += (1 - beta2) * (g * g)
             p -= (of_gradient * g + of_momentum * m) / (xp.sqrt(v / correction2) + eps)
+
+    def update_together(self, batch: Batch) -> None:
+        factors = [self._factors(state, batch.group) for state in batch.states]
+        apart = len(set(factors)) > 1  # products of the μ that were restored with other steps than their own
+        for i in range(len(factors) if apart else 1):
+            which = slice(i, i + 1) if apart else slice(None)
+            adam_together(batch, which, *factors[i], decoupled=batch.group["decoupled_weight_decay"])
+
+    def _factors(self, state: dict[str, Any], group: Group) -> tuple[float, float]:
+        """What gradient and momentum are multiplied with in this step; moves the product of the μ."""
+        lr, beta1, t = group["lr"], group["betas"][0], state["step"]
+        mu, mu_next = [beta1 * (1 - 0.5 * 0.96 ** (i * group["momentum_decay"])) for i in (t, t + 1)]
+        product = state["mu_product"] = state["mu_product"] * mu
+        return lr * (1 - mu) / (1 - product), lr * mu_next / (1 - product * mu_next)

@@ -6,7 +6,7 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,25 @@ from ..backends import Array, backend_of
 from ..tensor import Tensor
 from .arrays import on_host
 from .parameters import Group, Params, as_groups, named_tensors
+
+
+class Batch(NamedTuple):
+    """Parameters to update at once, where the backend has ``updates`` for many."""
+
+    updates: Any  # the backend's
+    group: Group
+    params: list[Array]
+    grads: list[Array]
+    states: list[dict[str, Any]]
+
+    def add(self, param: Array, grad: Array, state: dict[str, Any]) -> None:
+        self.params.append(param)
+        self.grads.append(grad)
+        self.states.append(state)
+
+    def slot(self, name: str) -> list[Array]:
+        """What is remembered of each parameter under this name."""
+        return [state[name] for state in self.states]
 
 
 class Optimizer(ABC):
@@ -58,6 +77,11 @@ class Optimizer(ABC):
     def update(self, param: Array, grad: Array, state: dict[str, Any], group: Group) -> None:
         """Write the new numbers into ``param``, and none into ``grad``. ``state["step"]`` already counts this step."""
 
+    def update_together(self, batch: Batch) -> None:
+        """`update`, for all parameters of a group with equally many steps; a subclass does it in one launch."""
+        for param, grad, state in zip(batch.params, batch.grads, batch.states, strict=True):
+            self.update(param, -grad if batch.group["maximize"] else grad, state, batch.group)
+
     @abstractmethod
     def slots(self, group: Group) -> tuple[str, ...]:
         """Names of the arrays to remember of each parameter: of its shape and dtype, and zero at first."""
@@ -83,10 +107,18 @@ class Optimizer(ABC):
         """
         due = [(group, p, self._gradient(p)) for group, p in self._parameters() if p.grad is not None]
         versions.wrote(f"{type(self).__name__}.step()", *[p.array for _, p, _ in due])
+        together: dict[tuple[int, int], Batch] = {}
         for group, p, gradient in due:
             state = self._state_of(p, group)
             state["step"] += 1
-            self.update(p.array, -gradient if group["maximize"] else gradient, state, group)
+            updates = backend_of([p.array]).updates
+            if updates is None:
+                self.update(p.array, -gradient if group["maximize"] else gradient, state, group)
+            else:
+                batch = together.setdefault((id(group), state["step"]), Batch(updates, group, [], [], []))
+                batch.add(p.array, gradient, state)
+        for batch in together.values():
+            self.update_together(batch)
 
     def _gradient(self, p: Tensor) -> Array:
         if not isinstance(p.grad, Tensor) or p.grad.shape != p.shape:

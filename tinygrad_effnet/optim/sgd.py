@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backends import Array
 from .arrays import blocks
-from .optimizer import Group, Optimizer, Params
+from .optimizer import Batch, Group, Optimizer, Params
 
 
 class SGD(Optimizer):
@@ -84,3 +84,17 @@ class SGD(Optimizer):
             b *= momentum
             b += share * g
             p -= lr * (g + momentum * b if nesterov else b)
+
+    def update_together(self, batch: Batch) -> None:
+        group = batch.group
+        batch.updates.sgd(
+            batch.params,
+            batch.grads,
+            batch.slot("momentum_buffer") if group["momentum"] else None,
+            lr=group["lr"],
+            decay=group["weight_decay"],
+            momentum=group["momentum"],
+            share=1.0 if batch.states[0]["step"] == 1 else 1 - group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=group["maximize"],
+        )

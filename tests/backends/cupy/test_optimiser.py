@@ -123,6 +123,13 @@ def test_ema_and_mixed_dtypes() -> None:
             near(average, a.astype(float) * 0.75 + x.astype(float) * 0.25, average.dtype.name)
 
 
+def test_a_gradient_may_lie_otherwise_than_its_parameter() -> None:
+    with kernel_device():
+        p, g = asarray(np.ones((2, 3), "f4")), asarray(np.arange(6, dtype="f4").reshape(3, 2))
+        optimiser.sgd([p], [g.T], None, lr=0.5)
+        np.testing.assert_array_equal(p, 1 - 0.5 * g.T)
+
+
 def test_gradients_are_left_alone() -> None:
     with kernel_device():
         (p,), (g,) = on_device([np.ones(5, "f4")]), on_device([np.full(5, 2, "f4")])
@@ -137,6 +144,6 @@ def test_arrays_that_do_not_fit_are_named() -> None:
         with pytest.raises(ValueError, match=r"sgd: got a ndarray of float32 and shape \(3, 2\) beside a parameter of"):
             optimiser.sgd([p], [g], None, lr=0.1)
         with pytest.raises(ValueError, match="is not contiguous"):
-            optimiser.sgd([p], [g.T], None, lr=0.1)
+            optimiser.sgd([g.T], [p], None, lr=0.1)
         with pytest.raises(TypeError, match="a parameter is int32"):
             optimiser.ema([asarray(np.ones(2, "i4"))], [asarray(np.ones(2, "i4"))], 0.1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..base import Array
 from .launch import STORED, kernel
-from .layout import THREADS
+from .layout import THREADS, plain
 
 PIECE = 8192  # numbers that a block does
 
@@ -45,9 +45,9 @@ def adam(
     Raises
     ------
     ValueError, TypeError
-        An array does not fit its parameter, or is not contiguous.
+        An array does not fit its parameter, or one that is written to is not contiguous.
     """
-    slots = [params, grads, exp_avg, exp_avg_sq, *([] if largest is None else [largest])]
+    slots = [params, [plain(g) for g in grads], exp_avg, exp_avg_sq, *([] if largest is None else [largest])]
     scalars = -1.0 if maximize else 1.0, shrink, decay, *betas, of_gradient, of_momentum, correction, eps
     _launch("adam", slots, (largest is not None,), scalars)
 
@@ -74,7 +74,7 @@ def sgd(
         As for `adam`.
     """
     kind = "PLAIN" if buffers is None else "NESTEROV" if nesterov else "MOMENTUM"
-    slots = [params, grads, *([] if buffers is None else [buffers])]
+    slots = [params, [plain(g) for g in grads], *([] if buffers is None else [buffers])]
     _launch("sgd", slots, (kind,), (-1.0 if maximize else 1.0, decay, momentum, share, lr))
 
 
@@ -86,7 +86,7 @@ def ema(averages: Arrays, arrays: Arrays, share: float) -> None:
     ValueError, TypeError
         As for `adam`.
     """
-    _launch("ema", [averages, arrays], (), (share,))
+    _launch("ema", [averages, [plain(x) for x in arrays]], (), (share,))
 
 
 def _launch(name: str, slots: Sequence[Arrays], template: tuple[object, ...], scalars: Sequence[float]) -> None:
