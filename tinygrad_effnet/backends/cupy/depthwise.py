@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..base import Array, Pair, Window
-from .launch import kernel, wide
+from .launch import computing, kernel
 from .layout import FILLING, THREADS, channel_first, channel_major, plain, require_shape
 
 TILE = 4096  # numbers in shared memory, about: 16 KiB of float32, so that several blocks share a multiprocessor
@@ -87,7 +87,7 @@ def planes_of(window: Window, x: Array, size: Pair, out: Pair) -> tuple[int, ...
 
 def bytes_of(tiles: Tiles, x: Array) -> int:
     """Shared memory for a block, bytes."""
-    return tiles.staged * (8 if wide(x.dtype.name) == "float64" else 4)
+    return tiles.staged * int(computing(x.dtype).itemsize)
 
 
 def filters(w: Array, channels: int, window: Window) -> Array:
@@ -159,7 +159,7 @@ def weight_grad(source: Array, up: Array, window: Window, norm: bool, norm_args:
     size, out, side = source.shape[2:], up.shape[2:], window.kernel[0]
     tiles = output_tiles(window, images, out)
     parts = max(1, min(tiles.number, FILLING // channels))
-    shares = cupy.empty((channels, parts, side * side), wide(source.dtype.name))
+    shares = cupy.empty((channels, parts, side * side), computing(source.dtype))
     launch = kernel("depthwise", "depthwise_weight_grad", source.dtype, side, window.stride[0], norm)
     args = source, up, *planes_of(window, source, size, out), *tiles.cut, tiles.number, *norm_args, shares
     launch((parts, channels), (THREADS,), args, bytes_of(tiles, source))

@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .launch import STORED, declarations, expression
-
-ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+from .launch import ITEM_BYTES, STORED, declarations, expression
 
 # what a template's parameters may be, beside the dtype T and WIDTH, which is 1 or what fills 16 bytes
 CHOICES: dict[str, tuple[Any, ...]] = {

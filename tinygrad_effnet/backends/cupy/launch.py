@@ -7,6 +7,7 @@ the declaration in the source is read, and a launch is compared with it first.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -15,11 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import Array
-
 FOLDER = Path(__file__).parent / "kernels"
 OPTIONS = ("-std=c++17", "-lineinfo")
-LARGEST_INDEX = 2**31 - 1  # kernels count with int
+LARGEST_WHOLE = 2**31 - 1  # what an int holds
+LARGEST_INDEX = 2**31 - 2**25  # kernels count with int, and a step of the largest grid beyond an array's end must fit
 MOST_THREADS = 1024
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_SHARED = 48 * 1024  # bytes that a block may have on any device without asking for more
@@ -36,7 +36,10 @@ C_NAMES = {
     "uint64": "unsigned long long",
 }
 DTYPE_NAMES = {c: name for name, c in C_NAMES.items()}
+ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 STORED = ("float32", "float64", "float16", "bfloat16")  # what arrays of images and weights may hold
+
+NULL = np.uint64(0)  # an address for "no array"
 
 Argument = Any  # an array on the device, a number, or None for no array
 
@@ -45,13 +48,21 @@ class KernelCompileError(RuntimeError):
     """The compiler refused a kernel; the message has what it said."""
 
 
-class Parameter(NamedTuple):
+class Parameter:
     """One parameter of a kernel's declaration."""
 
-    name: str
-    dtype: str  # of the array's entries or of the number
-    is_array: bool
-    is_stored: bool  # an array of T, which is read WIDTH numbers at a time
+    def __init__(self, name: str, dtype: str, is_array: bool, alignment: int) -> None:
+        self.name = name
+        self.dtype = dtype  # of the array's entries or of the number
+        self.is_array = is_array
+        self.alignment = alignment  # bytes of which the array's address is a multiple
+        self.is_whole = dtype == "int32"
+        self.number: Any = None if dtype == "bfloat16" else np.dtype(dtype).type
+        self._dtype = None if dtype == "bfloat16" else np.dtype(dtype)
+
+    def holds(self, dtype: Any) -> bool:
+        """Whether an array's entries are of the kind that the kernel expects."""
+        return bool(dtype == self._dtype) if self._dtype is not None else dtype.name == self.dtype
 
 
 class Declaration(NamedTuple):
@@ -143,7 +154,6 @@ class Kernel:
             raise TypeError(f"kernel {name!r} of {family}.cu: no kernel for {chosen['T']}; expected one of {STORED}")
         self.family, self.expression = family, expression(name, template_args)
         self.parameters = [_parameter(c_type, name, chosen) for c_type, name in declared.parameters]
-        self._width = chosen.get("WIDTH", 1)
         self._functions: dict[int, Any] = {}
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Argument], shared: int = 0) -> None:
@@ -162,7 +172,10 @@ class Kernel:
         if len(args) != len(self.parameters):
             names = ", ".join(p.name for p in self.parameters)
             raise TypeError(f"kernel {self.expression}: got {len(args)} arguments, expected {names}")
-        passed = [self._checked(p, a, cupy.ndarray, device) for p, a in zip(self.parameters, args, strict=True)]
+        passed = [
+            self._array(p, value, cupy.ndarray, device) if p.is_array else self._number(p, value)
+            for p, value in zip(self.parameters, args, strict=True)
+        ]
         self._check_launch(grid, block, shared)
         if 0 in grid:
             return
@@ -180,58 +193,63 @@ class Kernel:
                 f"kernel {self.expression} of kernels/{self.family}.cu does not compile:\n{error}"
             ) from error
 
-    def _checked(self, parameter: Parameter, value: Argument, array_type: type, device: int) -> Any:
-        """The argument as it is passed on."""
-        if not parameter.is_array:
-            return self._number(parameter, value)
+    def _array(self, parameter: Parameter, value: Argument, array_type: Any, device: int) -> Any:
+        """The array as it is passed on. This runs hundreds of times a step, so what is well is found out first."""
         if value is None:
-            return np.uint64(0)  # a null pointer
-        if not isinstance(value, array_type):
-            raise TypeError(
-                f"{self._says(parameter)} got a {type(value).__name__}, expected an array on the device "
-                "(cupy.ndarray); move it there with cupy.asarray"
-            )
-        self._check_array(parameter, value, device)
+            return NULL
+        if not (
+            isinstance(value, array_type)
+            and parameter.holds(value.dtype)
+            and value.flags.c_contiguous
+            and value.size <= LARGEST_INDEX
+            and value.device.id == device
+            and value.data.ptr % parameter.alignment == 0
+        ):
+            self._refuse(parameter, value, array_type, device)
         return value
 
-    def _check_array(self, parameter: Parameter, value: Array, device: int) -> None:
-        if value.dtype.name != parameter.dtype:
+    def _refuse(self, parameter: Parameter, value: Argument, array_type: Any, device: int) -> None:
+        """Raise what is wrong with an array."""
+        says = f"kernel {self.expression}, argument {parameter.name}:"
+        if not isinstance(value, array_type):
             raise TypeError(
-                f"{self._says(parameter)} got {value.dtype} of shape {value.shape}, expected {parameter.dtype}; "
-                "convert it with astype"
+                f"{says} got a {type(value).__name__}, expected an array on the device (cupy.ndarray); move it there "
+                "with cupy.asarray"
+            )
+        if not parameter.holds(value.dtype):
+            raise TypeError(
+                f"{says} got {value.dtype} of shape {value.shape}, expected {parameter.dtype}; convert it with astype"
             )
         if not value.flags.c_contiguous:
             raise ValueError(
-                f"{self._says(parameter)} an array of shape {value.shape} has strides {value.strides}, expected a "
-                "C-contiguous one; copy it with cupy.ascontiguousarray"
-            )
-        if value.device.id != device:
-            raise ValueError(
-                f"{self._says(parameter)} it lies on device {value.device.id}, but the current device is {device}; "
-                f"compute inside `with cupy.cuda.Device({value.device.id}):`, or move it"
+                f"{says} an array of shape {value.shape} has strides {value.strides}, expected a C-contiguous one; "
+                "copy it with cupy.ascontiguousarray"
             )
         if value.size > LARGEST_INDEX:
             raise ValueError(
-                f"{self._says(parameter)} {value.size} entries (shape {value.shape}) are more than the "
-                f"{LARGEST_INDEX} that kernels can index; compute on a smaller batch"
+                f"{says} {value.size} entries (shape {value.shape}) are more than the {LARGEST_INDEX} that kernels can "
+                "index; compute on a smaller batch"
             )
-        if self._width > 1 and parameter.is_stored and value.data.ptr % (self._width * value.itemsize):
+        if value.device.id != device:
             raise ValueError(
-                f"{self._says(parameter)} its address is no multiple of {self._width * value.itemsize} bytes; take the "
-                "kernel of WIDTH 1"
+                f"{says} it lies on device {value.device.id}, but the current device is {device}; compute inside "
+                f"`with cupy.cuda.Device({value.device.id}):`, or move it"
             )
+        raise ValueError(
+            f"{says} its address is no multiple of {parameter.alignment} bytes; take the kernel of WIDTH 1"
+        )
 
     def _number(self, parameter: Parameter, value: Any) -> Any:
-        number = np.dtype(parameter.dtype)
-        if number.kind == "i" and not (value == int(value) and abs(value) <= np.iinfo(number).max):
+        """The number as it is passed on."""
+        if parameter.is_whole and not (-LARGEST_WHOLE <= value <= LARGEST_WHOLE and value == int(value)):
             raise ValueError(
-                f"{self._says(parameter)} got {value}, expected a whole number that fits {number}; "
-                "compute on a smaller batch"
+                f"kernel {self.expression}, argument {parameter.name}: got {value}, expected a whole number that fits "
+                f"{parameter.dtype}; compute on a smaller batch"
             )
-        return number.type(value)
+        return parameter.number(value)
 
     def _check_launch(self, grid: Sequence[int], block: Sequence[int], shared: int) -> None:
-        threads = int(np.prod(block))
+        threads = math.prod(block)
         if not 0 < threads <= MOST_THREADS or (len(block) == 3 and block[2] > 64):
             raise ValueError(
                 f"kernel {self.expression}: a block of {tuple(block)} threads; expected 1 to {MOST_THREADS}"
@@ -246,24 +264,23 @@ class Kernel:
                 f"kernel {self.expression}: {shared} bytes of shared memory a block; every device has {MOST_SHARED}"
             )
 
-    def _says(self, parameter: Parameter) -> str:
-        return f"kernel {self.expression}, argument {parameter.name}:"
-
 
 def _parameter(c_type: str, name: str, chosen: dict[str, Any]) -> Parameter:
     """A declared parameter, with the template's types put in."""
-    is_array = c_type.endswith("*")
     word = c_type.rstrip("*").strip()
     stored = _dtype_name(chosen.get("T", "float32"))
-    if word == "T":
-        dtype = stored
-    elif word == "Wide<T>":
-        dtype = wide(stored)
-    else:
-        dtype = DTYPE_NAMES[word]
-    return Parameter(name, dtype, is_array, is_array and word == "T")
+    dtype = stored if word == "T" else wide(stored) if word == "Wide<T>" else DTYPE_NAMES[word]
+    # an array of T is read WIDTH numbers at a time
+    alignment = chosen.get("WIDTH", 1) * ITEM_BYTES[stored] if word == "T" else 1
+    return Parameter(name, dtype, c_type.endswith("*"), alignment)
 
 
 def wide(dtype_name: str) -> str:
     """The dtype that kernels compute with where ``dtype_name`` is stored."""
     return "float64" if dtype_name == "float64" else "float32"
+
+
+@cache
+def computing(dtype: Any) -> Any:
+    """`wide` of a dtype: the name of one is slow to make."""
+    return np.dtype(wide(dtype.name))

@@ -6,10 +6,11 @@ layout is copied, once: all that follows stays channel-major.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 from ..base import Array
-from .launch import STORED, wide
+from .launch import STORED, computing
 
 THREADS = 256
 ROOMY = 4096  # numbers that make a block worth starting
@@ -19,10 +20,15 @@ ELEMENTWISE_BLOCKS = 2**16
 VECTOR_BYTES = 16  # the widest access to memory
 
 
+@cache
+def _is_stored(dtype: Any) -> bool:
+    return dtype.name in STORED
+
+
 def real(*arrays: Any) -> bool:
     """Whether all are arrays of one floating dtype that kernels are compiled for."""
     first = getattr(arrays[0], "dtype", None)
-    return first is not None and first.name in STORED and all(getattr(a, "dtype", None) == first for a in arrays)
+    return first is not None and _is_stored(first) and all([getattr(a, "dtype", None) == first for a in arrays])
 
 
 def normalisable(x: Array, *vectors: Any) -> bool:
@@ -30,7 +36,7 @@ def normalisable(x: Array, *vectors: Any) -> bool:
 
     Vectors may be of any dtype that is stored: kernels take them in the one that they compute with.
     """
-    return real(x) and all(getattr(v, "dtype", x.dtype).name in STORED for v in vectors)
+    return real(x) and all(_is_stored(getattr(v, "dtype", x.dtype)) for v in vectors)
 
 
 def plain(x: Array) -> Array:
@@ -119,4 +125,5 @@ def elementwise_grid(n: int, width: int) -> tuple[int]:
 
 def widened(vector: Array, like: Array) -> Array:
     """A vector, one number a channel, in the dtype that kernels compute with, and plain."""
-    return plain(vector.astype(wide(like.dtype.name), copy=False))
+    dtype = computing(like.dtype)
+    return plain(vector if vector.dtype == dtype else vector.astype(dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..base import Array, Statistics
-from .launch import kernel
+from .launch import computing, kernel
 from .layout import THREADS, channel_first, channel_major, require_shape, rows_of, vector_width, widened
 
 
@@ -59,9 +59,7 @@ def new_statistics(source: Array) -> tuple[Array, Array]:
     """Room for the mean and the variance of each channel."""
     import cupy
 
-    from .launch import wide
-
-    channels, dtype = source.shape[0], wide(source.dtype.name)
+    channels, dtype = source.shape[0], computing(source.dtype)
     return cupy.empty(channels, dtype), cupy.empty(channels, dtype)
 
 
