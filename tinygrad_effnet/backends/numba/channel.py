@@ -21,7 +21,7 @@ import numpy as np
 
 from ..base import Array, Given, Statistics
 from .activation import sigmoid
-from .jit import Index, inner
+from .jit import Index, inner, pointwise
 from .layout import plain, require_shape
 from .normalization import moments
 
@@ -63,7 +63,7 @@ def gradient_form(x: Any, gamma: Any, var: Any, eps: Any, s: Any, q: Any, share:
     return number(gamma * inv_std), number(s * share), number(dgamma * inv_std * share), dgamma
 
 
-@inner
+@pointwise
 def activate(x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, act: Any, start: int) -> None:
     """act[start...] = silu(t) of the ``n`` numbers of x from ``first`` on."""
     z = Index(first)
@@ -73,7 +73,7 @@ def activate(x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, ac
         act[out + i] = t * sigmoid(t)
 
 
-@inner
+@pointwise
 def activate_slope(x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, act: Any, slope: Any) -> None:
     """act = silu(t), slope = its derivative."""
     one = x.dtype.type(1)
@@ -85,21 +85,27 @@ def activate_slope(x: Any, first: int, n: int, centre: Any, scale: Any, shift: A
         slope[i] = s * (one + t * (one - s))
 
 
-@inner
-def weigh(x: Any, first: int, n: int, dh: Any, start: int, slope: Any, centre: Any, g: Any) -> Any:
-    """g = dh * slope in the places of x; sums of g and of g * (x - centre)."""
-    zero = x.dtype.type(0)
-    s, q = zero, zero
+@pointwise
+def weigh(first: int, n: int, dh: Any, start: int, slope: Any, g: Any) -> None:
+    """g[first...] = dh[start...] * slope."""
     z, r = Index(first), Index(start)
     for i in range(Index(n)):
-        d = dh[r + i] * slope[i]
-        g[z + i] = d
-        s += d
-        q += d * (x[z + i] - centre)
+        g[z + i] = dh[r + i] * slope[i]
+
+
+@inner
+def block_sums(x: Any, first: int, n: int, g: Any, centre: Any) -> Any:
+    """Sums of g and of g * (x - centre)."""
+    zero = x.dtype.type(0)
+    s, q = zero, zero
+    z = Index(first)
+    for i in range(Index(n)):
+        s += g[z + i]
+        q += g[z + i] * (x[z + i] - centre)
     return np.float64(s), np.float64(q)
 
 
-@inner
+@pointwise
 def finish(x: Any, centre: Any, scale: Any, a: Any, b: Any, g: Any) -> None:
     """g <- scale * (g - a - (x - centre) * b)."""
     for i in range(Index(x.size)):
@@ -115,7 +121,7 @@ def plane_sum(act: Any, start: int, n: int) -> Any:
     return s
 
 
-@inner
+@pointwise
 def scale_plane(act: Any, start: int, n: int, factor: Any, z: Any, first: int) -> None:
     """z[first...] = act[start...] * factor."""
     source, target = Index(start), Index(first)
@@ -146,7 +152,7 @@ def gate_sums(y: Any, dz: Any, first: int, n: int, act: Any, slope: Any, start: 
     sums[0], sums[1], sums[2], sums[3], sums[4], sums[5] = s0, s1, s2, s3, s4, s5
 
 
-@inner
+@pointwise
 def slopes(y: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, slope: Any) -> None:
     one = y.dtype.type(1)
     z = Index(first)
@@ -156,7 +162,7 @@ def slopes(y: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, slop
         slope[i] = s * (one + t * (one - s))
 
 
-@inner
+@pointwise
 def excite_plane(
     y: Any, dz: Any, first: int, n: int, slope: Any, start: int, centre: Any, gate: Any, extra: Any, back: Any, dy: Any
 ) -> None:
@@ -168,7 +174,7 @@ def excite_plane(
         dy[z + i] = scale * ((g - a) - (y[z + i] - centre) * b)
 
 
-@inner
+@pointwise
 def add_plane(v: Any, skip: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, y: Any) -> None:
     z = Index(first)
     for i in range(Index(n)):
@@ -188,7 +194,7 @@ def mask_sums(v: Any, dy: Any, first: int, n: int, factor: Any, centre: Any) -> 
     return np.float64(s), np.float64(q)
 
 
-@inner
+@pointwise
 def mask_plane(v: Any, dy: Any, first: int, n: int, factor: Any, centre: Any, back: Any, dv: Any) -> None:
     """dv = scale * (dy * factor - a - (v - centre) * b); back = scale, a, b."""
     scale, a, b = back

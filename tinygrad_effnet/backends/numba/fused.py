@@ -18,6 +18,7 @@ from .channel import (
     activate_slope,
     add_plane,
     block_images,
+    block_sums,
     channel_form,
     channel_statistics,
     excite_plane,
@@ -73,7 +74,8 @@ def norm_silu_grad_kernel(
         for first in range(0, length, BLOCK):
             count = min(BLOCK, length - first)
             slopes(x[c], first, count, centre, scale, shift, slope)
-            ds, dq = weigh(x[c], first, count, dy[c], first, slope, centre, dx[c])
+            weigh(first, count, dy[c], first, slope, dx[c])
+            ds, dq = block_sums(x[c], first, count, dx[c], centre)
             s += ds
             q += dq
         scale_back, a, b, total = gradient_form(x, gamma[c], var[c], eps, s, q, share)

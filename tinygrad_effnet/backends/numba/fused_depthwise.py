@@ -15,6 +15,7 @@ from ..base import Array, Given, Statistics, Window
 from .channel import (
     activate,
     activate_slope,
+    block_sums,
     channel_form,
     channel_statistics,
     finish,
@@ -122,7 +123,8 @@ def backward_kernel(
                     a, b = begins[phase], begins[phase + 1]
                     correlate(up, taps[a:b], back_offset[a:b], back, phase * shape.phase, planes * shape.plane)
                 leave(back, pixels, pixel_table, shape, act, 0, planes)
-                ds, dq = weigh(x[c], begin, count, act, 0, slope, centre, dx[c])
+                weigh(begin, count, act, 0, slope, dx[c])
+                ds, dq = block_sums(x[c], begin, count, dx[c], centre)
                 s += ds
                 q += dq
             scale_back, a, b, dscale = gradient_form(x, gamma[c], var[c], eps, s, q, share)

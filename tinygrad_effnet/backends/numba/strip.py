@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import Array, Pair, Window
-from .jit import Index, inner
+from .jit import Index, inner, pointwise
 
 STRIP = 8192  # numbers in a strip, about: source and result together should fit the first or second level of cache
 TILE = 1024  # numbers of a strip that all taps are applied to before the next ones
@@ -186,14 +186,14 @@ def leave(strip: Any, rows: Any, table: Any, shape: Any, x: Any, first: int, pla
 # -- runs over a strip, in tiles that the first level of cache holds: nine, five, three taps or one in a pass ----------
 
 
-@inner
+@pointwise
 def correlate(source: Any, w: Any, offset: Any, out: Any, start: int, n: int) -> None:
     """out[start + p] = sum over taps of w[tap] * source[p + offset[tap]], p < n."""
     for first in range(0, n, TILE):
         correlate_tile(source, w, offset, first, out, start + first, min(TILE, n - first))
 
 
-@inner
+@pointwise
 def correlate_tile(source: Any, w: Any, offset: Any, shift: int, out: Any, start: int, n: Any) -> None:
     z = Index(start)
     n = Index(n)
