@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
 
 from tinygrad_effnet.backends.base import Window
 from tinygrad_effnet.backends.numba import Numba, set_num_threads, threads
@@ -20,7 +20,8 @@ ORACLE = NumPy()
 DTYPES = [np.float32, np.float64]
 LAYOUTS = ["channel-major", "C", "sliced", "reversed", "read-only"]
 
-examples = settings(max_examples=60, deadline=None)
+# NUMBA_DISABLE_JIT=1, for coverage, runs the kernels as the Python that they are written in: slowly
+examples = settings(max_examples=4 if numba.config.DISABLE_JIT else 60, deadline=None)
 
 
 def lay_out(x: np.ndarray, layout: str) -> np.ndarray:
