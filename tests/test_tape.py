@@ -340,3 +340,25 @@ def test_any_graph_agrees_with_the_sum_over_its_paths(data: st.DataObject) -> No
     np.testing.assert_allclose([0.0 if g is None else g.item() for g in found], expected, rtol=1e-9, atol=1e-12)
     tape.backward([nodes[i] for i in tips], [tg.Tensor(np.array([s])) for s in seeds])
     np.testing.assert_allclose([0.0 if t.grad is None else t.grad.item() for t in x], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_walk_that_fails_changes_no_gradient() -> None:
+    x, w = leaf(1.5), leaf(2.0)
+    (x * 3).backward()
+    before = x.grad.numpy().copy()
+    middle = w.sin()
+    middle.backward(retain_graph=False)  # frees what the next walk needs of w, after x has been delivered to
+    w.grad = None
+    with pytest.raises(RuntimeError, match="a second time"):
+        (middle * x.exp()).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), before)
+    assert w.grad is None
+
+    def refuse(_: tg.Tensor) -> None:
+        raise ZeroDivisionError
+
+    product = (y := w.cos()) * x
+    y.register_hook(refuse)
+    with pytest.raises(ZeroDivisionError):
+        product.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), before)

@@ -140,8 +140,13 @@ def backward(
         Keep what the tape saved, so that it can be walked again. Otherwise a second walk is an error.
     create_graph : bool
         Record the walk itself, so that the gradients can be differentiated in turn.
+
+    A walk that raises, because memory was freed or written to or by a hook, leaves every ``.grad`` as it was.
     """
-    _walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
+    found = _walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
+    with enable_grad() if create_graph else no_grad():
+        for edge, total in found.items():  # only now: a walk that fails on its way has changed no .grad
+            _keep(*edge, total)
 
 
 def grad(
@@ -202,7 +207,7 @@ def _walk(
     retain_graph: bool,
     create_graph: bool,
 ) -> dict[Edge, Tensor]:
-    """Pass gradients from the outputs back to the leaves, or only to what is ``wanted``, and return that."""
+    """Pass gradients from the outputs back to all that keeps one, or only to what is ``wanted``; return those."""
     seeds = [((y.node, y.index), dy) for y, dy in zip(outputs, gradients, strict=True) if y.node is not None]
     useful = None if wanted is None else _leading_to({node for node, _ in wanted}, [edge[0] for edge, _ in seeds])
     found: dict[Edge, Tensor] = {}
@@ -235,10 +240,8 @@ def _walk(
             totals = arrived.pop(node)
             if node.hooks:
                 _call_hooks(node, totals)
-            if wanted is not None:
+            if wanted is not None or node.retained:
                 found.update(((node, i), total) for i, total in enumerate(totals) if total is not None)
-            elif node.retained:
-                _keep(node, totals)
             if type(node) is Leaf:
                 continue
             if useful is None:
@@ -288,12 +291,11 @@ def _call_hooks(node: Node, totals: list[Tensor | None]) -> None:
                 totals[index] = total.seed_gradient(replacement, f"hook of {node.name} (made at {node.where()})")
 
 
-def _keep(node: Node, totals: list[Tensor | None]) -> None:
-    """Add what arrived to ``.grad`` of the tensors that keep theirs: leaves, and those told to by ``retain_grad``."""
-    for index, reference in (node.retained or {}).items():
-        tensor, total = reference(), totals[index]
-        if tensor is not None and total is not None:
-            tensor.accumulate_grad(total)
+def _keep(node: Node, index: int, total: Tensor) -> None:
+    """Add what arrived to ``.grad`` of the tensor, if it keeps one: a leaf, or told to by ``retain_grad``."""
+    reference = (node.retained or {}).get(index)
+    if reference is not None and (tensor := reference()) is not None:
+        tensor.accumulate_grad(total)
 
 
 def _as_list(tensors: Any) -> list[Any]:
