@@ -102,6 +102,18 @@ def test_softmax_of_large_numbers(backend: str) -> None:
         np.testing.assert_allclose(x.log_softmax(1).numpy()[0], [-np.log(2), -np.log(2), -2e4 - np.log(2)])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("backend", tg.available_backends())
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_softmax_of_infinity_is_pytorchs(name: str, backend: str) -> None:
+    torch = pytest.importorskip("torch")
+    inf = np.inf
+    x = np.array([[inf, 1.0, 2.0], [inf, inf, 0.0], [-inf, 1.0, 2.0], [-inf, -inf, -inf], [inf, -inf, 0.0]])
+    with tg.use_backend(backend):
+        ours = getattr(tg.ops, name)(tg.Tensor(x), 1).numpy()
+    np.testing.assert_allclose(ours, getattr(torch, name)(torch.tensor(x), 1).numpy(), rtol=1e-14)
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax_needs_an_axis_that_exists(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}\(dim\): axis 2 does not exist in a tensor of shape \(2, 3\)"):

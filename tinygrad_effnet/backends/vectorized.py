@@ -124,19 +124,22 @@ class NumPy(Backend):
         return total if keepdims else total.squeeze(axis=axis)
 
     def softmax(self, x: Array, axis: int) -> Array:
-        e = self.xp.exp(x - self._finite_max(x, axis))
+        e = self.xp.exp(x - self._max_or_zeros(x, axis))
         return e / e.sum(axis=axis, keepdims=True)
 
     def log_softmax(self, x: Array, axis: int) -> Array:
         # not x - logsumexp(x): in float32 a logit of 1000 would leave only four digits of the result
-        shifted = x - self._finite_max(x, axis)
+        shifted = x - self._max_or_zeros(x, axis)
         return shifted - self.xp.log(self.xp.exp(shifted).sum(axis=axis, keepdims=True))
 
-    def _finite_max(self, x: Array, axis: Axes) -> Array:
+    def _max_or_zeros(self, x: Array, axis: Axes) -> Array:
         if x.size == 0:
             return x.sum(axis=axis, keepdims=True)  # zeros of the right shape: there is no maximum of nothing
+        return x.max(axis=axis, keepdims=True)
+
+    def _finite_max(self, x: Array, axis: Axes) -> Array:
         # an infinite maximum cannot be subtracted from itself (NaN); 0 leaves exp(-inf) = 0 and exp(inf) = inf
-        largest = x.max(axis=axis, keepdims=True)
+        largest = self._max_or_zeros(x, axis)
         return self.xp.where(self.xp.isfinite(largest), largest, 0).astype(x.dtype)
 
     # -- products ------------------------------------------------------------------------------------------------

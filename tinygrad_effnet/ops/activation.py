@@ -360,11 +360,17 @@ def logsigmoid(x: Any) -> Tensor:
 
 @function
 def softmax(x: Tensor, dim: int) -> Tensor:
-    """exp(x) / sum(exp(x)) along axis ``dim``. ValueError if there is no such axis."""
+    """exp(x) / sum(exp(x)) along axis ``dim``. ValueError if there is no such axis.
+
+    Where the largest number is infinite, of either sign, shares are not defined: the whole line is NaN, as PyTorch's.
+    """
     return Softmax(checked_axis("softmax", x, dim))(x)
 
 
 @function
 def log_softmax(x: Tensor, dim: int) -> Tensor:
-    """log(softmax(x)) along axis ``dim``, without overflow. ValueError if there is no such axis."""
+    """log(softmax(x)) along axis ``dim``, without overflow. ValueError if there is no such axis.
+
+    NaN along the whole line where the largest number is infinite, as for `softmax`.
+    """
     return LogSoftmax(checked_axis("log_softmax", x, dim))(x)

@@ -228,5 +228,5 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 @function
 def logsumexp(x: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Logarithm of the sum of exp(x) over ``dim``, without overflow."""
+    """Logarithm of the sum of exp(x) over ``dim``, without overflow; inf where one is inf, -inf where all are -inf."""
     return Logsumexp(_axes("logsumexp", x, dim), keepdim)(x)

@@ -42,14 +42,14 @@ def first_largest(values: Sequence[float]) -> int:
 
 
 def shift(values: Sequence[float]) -> float:
-    """What to subtract so that exp cannot overflow: the maximum, or 0 where that is infinite (inf - inf is NaN)."""
-    largest = values[first_largest(values)] if values else 0.0
-    return largest if math.isfinite(largest) else 0.0
+    """What to subtract so that exp cannot overflow: the maximum."""
+    return values[first_largest(values)] if values else 0.0
 
 
 def logsumexp(values: Sequence[float]) -> float:
     """log Σ exp(v), as m + log Σ exp(v - m)."""
     m = shift(values)
+    m = m if math.isfinite(m) else 0.0  # inf - inf is NaN; 0 leaves exp(-inf) = 0 and exp(inf) = inf
     return m + log(total(exp(v - m) for v in values))
 
 
