@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from ..ops.loss import checked_reduction, checked_smoothing
 from ..tensor import Tensor
 from .module import Module
 
@@ -114,8 +115,9 @@ class CrossEntropyLoss(Module):
     def __init__(
         self, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean", ignore_index: int = -100
     ) -> None:
-        self.class_weight = weight
-        self.label_smoothing, self.reduction, self.ignore_index = label_smoothing, reduction, ignore_index
+        self.class_weight, self.ignore_index = weight, ignore_index
+        self.label_smoothing = checked_smoothing("CrossEntropyLoss", label_smoothing)
+        self.reduction = checked_reduction("CrossEntropyLoss", reduction)
 
     def forward(self, logits: Tensor, target: Any) -> Tensor:
         return ops.cross_entropy(
@@ -130,7 +132,7 @@ class MSELoss(Module):
     """`ops.mse_loss`."""
 
     def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
+        self.reduction = checked_reduction("MSELoss", reduction)
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         return ops.mse_loss(x, target, self.reduction)
@@ -140,7 +142,8 @@ class BCEWithLogitsLoss(Module):
     """`ops.binary_cross_entropy_with_logits`."""
 
     def __init__(self, weight: Any = None, pos_weight: Any = None, reduction: str = "mean") -> None:
-        self.entry_weight, self.pos_weight, self.reduction = weight, pos_weight, reduction
+        self.entry_weight, self.pos_weight = weight, pos_weight
+        self.reduction = checked_reduction("BCEWithLogitsLoss", reduction)
 
     def forward(self, logits: Tensor, target: Any) -> Tensor:
         return ops.binary_cross_entropy_with_logits(logits, target, self.entry_weight, self.pos_weight, self.reduction)

@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 
 from .. import ops, versions
-from ..ops.window import PaddingLike, PairLike, pair
+from ..ops.random import checked_probability
+from ..ops.window import PaddingLike, PairLike, check_window, pair
 from ..tensor import Tensor
 from . import init
 from .module import Buffer, Module, Parameter
@@ -61,6 +62,7 @@ class Conv2d(Module):
             raise ValueError(
                 f"Conv2d(groups): {groups} must divide in_channels = {in_channels} and out_channels = {out_channels}"
             )
+        check_window("Conv2d", kernel_size, stride, padding, dilation)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
         self.stride, self.padding, self.dilation = stride, padding, dilation
@@ -91,9 +93,18 @@ class BatchNorm2d(Module):
         Added to the variance.
     momentum : float
         Share of the new batch in the running statistics (PyTorch's meaning; TensorFlow's "0.99" is 0.01 here).
+
+    Raises
+    ------
+    ValueError
+        ``eps`` is negative, or ``momentum`` is no share.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm2d(momentum): {momentum!r}; expected a share between 0 and 1")
+        if not eps >= 0:
+            raise ValueError(f"BatchNorm2d(eps): {eps!r}; expected a number >= 0")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(np.ones(num_features, np.float32))
         self.bias = Parameter(np.zeros(num_features, np.float32))
@@ -126,7 +137,7 @@ class Dropout(Module):
     """In training, sets entries to 0 with probability ``p`` and enlarges the others; see `ops.dropout`."""
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = p
+        self.p = checked_probability("Dropout", p)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.dropout(x, self.p, self.training)
@@ -139,7 +150,7 @@ class StochasticDepth(Module):
     """In training, sets whole samples to 0 with probability ``p``; see `ops.stochastic_depth`."""
 
     def __init__(self, p: float) -> None:
-        self.p = p
+        self.p = checked_probability("StochasticDepth", p)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.stochastic_depth(x, self.p, self.training)
@@ -154,6 +165,7 @@ class MaxPool2d(Module):
     def __init__(
         self, kernel_size: PairLike, stride: PairLike | None = None, padding: PaddingLike = 0, dilation: PairLike = 1
     ) -> None:
+        check_window("MaxPool2d", kernel_size, kernel_size if stride is None else stride, padding, dilation)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,6 +185,7 @@ class AvgPool2d(Module):
         padding: PaddingLike = 0,
         count_include_pad: bool = True,
     ) -> None:
+        check_window("AvgPool2d", kernel_size, kernel_size if stride is None else stride, padding)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.count_include_pad = count_include_pad
 
@@ -187,7 +200,7 @@ class AdaptiveAvgPool2d(Module):
     """Means over a grid of ``output_size`` cells, 1 for global average pooling; see `ops.adaptive_avg_pool2d`."""
 
     def __init__(self, output_size: PairLike) -> None:
-        self.output_size = output_size
+        self.output_size = pair("AdaptiveAvgPool2d", "output_size", output_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.adaptive_avg_pool2d(x, self.output_size)

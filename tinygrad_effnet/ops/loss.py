@@ -13,14 +13,24 @@ from .activation import log_softmax, softplus
 from .reduction import mean, sum
 
 
+def checked_reduction(name: str, reduction: str) -> str:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name}(reduction): {reduction!r}; expected 'mean', 'sum' or 'none'")
+    return reduction
+
+
+def checked_smoothing(name: str, label_smoothing: float) -> float:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}(label_smoothing): {label_smoothing}; expected a number between 0 and 1")
+    return label_smoothing
+
+
 def _reduce(name: str, loss: Tensor, reduction: str, divisor: Any = None) -> Tensor:
-    if reduction == "none":
+    if checked_reduction(name, reduction) == "none":
         return loss
     if reduction == "sum":
         return sum(loss)
-    if reduction == "mean":
-        return mean(loss) if divisor is None else sum(loss) / divisor
-    raise ValueError(f"{name}(reduction): {reduction!r}; expected 'mean', 'sum' or 'none'")
+    return mean(loss) if divisor is None else sum(loss) / divisor
 
 
 def _same_shape(name: str, x: Tensor, target: Any) -> Tensor:
@@ -73,8 +83,7 @@ def cross_entropy(
             f"cross_entropy(logits): expected (N, K), samples by classes, got shape {logits.shape}; reshape them, with "
             "unsqueeze(0) for one sample of its own"
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy(label_smoothing): {label_smoothing}; expected a number between 0 and 1")
+    checked_smoothing("cross_entropy", label_smoothing)
     classes = logits.shape[1]
     weights = np.ones(classes, logits.dtype) if weight is None else _plain(weight).astype(logits.dtype)
     if weights.shape != (classes,):

@@ -22,6 +22,14 @@ def pair(name: str, argument: str, value: Any, least: int = 1) -> Pair:
     return both[0], both[1]
 
 
+def check_window(
+    name: str, kernel: PairLike, stride: PairLike, padding: PaddingLike = 0, dilation: PairLike = 1
+) -> None:
+    """Refuse, with a ValueError, what makes no window whatever the size of the image."""
+    kernel, stride = pair(name, "kernel_size", kernel), pair(name, "stride", stride)
+    _padding(name, padding, kernel, stride, pair(name, "dilation", dilation), (1, 1))
+
+
 def window_of(
     name: str, kernel: PairLike, stride: PairLike, padding: PaddingLike, dilation: PairLike, size: Pair
 ) -> Window:
