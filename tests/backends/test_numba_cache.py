@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,28 @@ def test_folder_is_made_private(chosen: Path) -> None:
     assert folder is not None
     assert folder.parent == chosen
     assert folder.stat().st_mode & 0o777 == chosen.stat().st_mode & 0o777 == 0o700
+
+
+def test_folders_unused_for_a_month_are_removed_and_no_others(chosen: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    names = {"stale": "kernels-0123456789abcdef", "recent": "kernels-fedcba9876543210", "foreign": "kernels-mine"}
+    folders = {key: chosen / name for key, name in names.items()}
+    link = chosen / "kernels-aaaaaaaaaaaaaaaa"
+    month_ago = time.time() - cache.STALE - 60
+    for folder in (*folders.values(), elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "kernel.nbi").write_bytes(b"1")
+    chosen.chmod(0o700)
+    link.symlink_to(elsewhere)
+    own = chosen / f"kernels-{cache.fingerprint()}"
+    own.mkdir(mode=0o700)
+    for folder in (folders["stale"], folders["foreign"], elsewhere, own):
+        os.utime(folder, (month_ago, month_ago))
+    os.utime(folders["recent"], (month_ago + 120, month_ago + 120))
+    assert cache.kernel_cache() == own
+    assert not folders["stale"].exists()
+    assert all((folder / "kernel.nbi").exists() for folder in (folders["recent"], folders["foreign"], elsewhere))
+    assert time.time() - own.stat().st_mtime < 60
 
 
 @POSIX

@@ -3,7 +3,8 @@
 Numba's cache files are pickles: whoever may write to the folder may run code as the user who reads it. The folder is
 therefore the user's own, mode 0700, and one that belongs to somebody else or that others may write to is not used.
 Its name holds a hash of the kernels' sources and of the versions of Numba and NumPy, because Numba itself looks only at
-the file that defines a kernel and would otherwise serve a kernel whose helper has changed.
+the file that defines a kernel and would otherwise serve a kernel whose helper has changed. Folders that no process has
+asked for in a month, of versions long replaced, are removed.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
+import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+
+STALE = 30 * 24 * 3600  # seconds without a use after which a folder is removed
 
 logger = logging.getLogger("tinygrad_effnet")
 config: Any = numba.config  # its attributes are made at import, where no type checker sees them
@@ -73,10 +79,24 @@ def kernel_cache() -> Path | None:
     try:
         chosen = os.environ.get("NUMBA_CACHE_DIR")
         parent = private_folder(Path(chosen) if chosen else user_cache() / "tinygrad_effnet")
-        return private_folder(parent / f"kernels-{fingerprint()}")
+        folder = private_folder(parent / f"kernels-{fingerprint()}")
+        os.utime(folder)  # the time of its last use, for `prune`
+        prune(folder)
+        return folder
     except (OSError, RuntimeError) as problem:  # RuntimeError: no home folder
         logger.warning("compiled kernels are not kept, each process compiles them anew: %s", problem)
         return None
+
+
+def prune(used: Path) -> None:
+    """Remove the folders beside ``used`` that bear our name and were last used longer than `STALE` ago."""
+    for folder in used.parent.iterdir():
+        ours = re.fullmatch(r"kernels-[0-9a-f]{16}", folder.name) and folder.is_dir() and not folder.is_symlink()
+        if ours and folder != used:
+            with contextlib.suppress(OSError):  # another process may be removing it as well
+                if time.time() - folder.stat().st_mtime > STALE:
+                    shutil.rmtree(folder)
+                    logger.info("removed kernels of another version, unused for a month: %s", folder)
 
 
 @contextlib.contextmanager
