@@ -34,6 +34,12 @@ def python(code, **variables):
     )
 
 
+def test_files_are_short_enough_to_be_read_in_one_sitting():
+    lines = {path: len(path.read_text().splitlines()) for path in Path(tg.__file__).parent.rglob("*.py")}
+    assert {path.name: n for path, n in lines.items() if n > 400} == {}
+    assert {path.name: n for path, n in lines.items() if path.name == "tape.py" and n > 300} == {}
+
+
 def test_importing_brings_numpy_and_nothing_heavier():
     done = python(
         "import sys, tinygrad_effnet\n"
