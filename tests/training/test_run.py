@@ -191,7 +191,8 @@ def test_unusable_data_are_named(tmp_path, photographs):
 def test_a_diverging_run_stops_with_an_error(photographs, tmp_path):
     done = command("--data", photographs, "--out", tmp_path, "--lr", "1e30", "--epochs", "5", *FLAGS)
     assert done.returncode == 1
-    assert "try a lower learning rate" in done.stderr
+    assert "Try a lower --lr" in done.stderr
+    assert "batch_norm, at " in done.stderr or "weights infinite or NaN (" in done.stderr  # names what went wrong
 
 
 def test_help_names_every_flag():

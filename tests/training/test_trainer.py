@@ -141,7 +141,10 @@ def test_a_loss_that_is_no_number_stops_and_changes_nothing():
     t = trainer()
     t.model[6].weight.array[0, 0] = np.nan
     before = weights(t)
-    with pytest.raises(DivergedError, match=r"loss became nan in epoch 1, batch 1; try a lower learning rate"):
+    with pytest.raises(
+        DivergedError,
+        match=r"loss became nan in epoch 1, batch 1. The step before made weights infinite or NaN \(6.weight\)",
+    ):
         t.train_epoch(loader())
     after = weights(t)
     for name in ("0.weight", "6.weight"):
@@ -165,3 +168,74 @@ def test_a_tally_survives_being_kept():
     again = Tally.restored(tally.state())
     assert (again.loss, again.images, again.accuracy, again.f1) == (tally.loss, 3, tally.accuracy, tally.f1)
     assert Tally.restored(Tally(3).state()).images == 0
+
+
+def test_several_batches_make_the_step_of_one():
+    """But for batch norm, which sees each by itself, so it is left out; batches of 8 and 4 would count the same."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.standard_normal((12, 3, 8, 8)), np.arange(12) % 3
+    ends = []
+    for size, accumulate in ((12, 1), (4, 3), (4, 5)):
+        tg.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 3)).double()
+        optimizer = optim.SGD(model.parameters(), lr=0.5)
+        schedule = optim.WarmupCosine(optimizer, 0, 100)
+        made = Trainer(model, optimizer, schedule, 3, label_smoothing=0.1, accumulate=accumulate)
+        asked: list[int] = []
+        made.train_epoch(Given(images, labels, size), after_batch=lambda t, asked=asked: asked.append(t.batch) or False)
+        assert asked == [12 // size]  # one step, after the last batch of its group
+        ends.append(weights(made))
+    for name in ends[0]:
+        np.testing.assert_allclose(ends[0][name], ends[1][name], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(ends[0][name], ends[2][name], rtol=1e-12, atol=1e-15)
+
+
+class Given:
+    """A loader of these images."""
+
+    def __init__(self, images, labels, size):
+        self.images, self.labels, self.size = images, labels, size
+
+    def __len__(self):
+        return len(self.images) // self.size
+
+    def epoch(self, epoch, start):
+        for at in range(start * self.size, len(self.images), self.size):
+            yield self.images[at : at + self.size], self.labels[at : at + self.size]
+
+
+def test_frozen_modules_keep_weights_and_statistics():
+    t = trainer(frozen=("1",))
+    before = weights(t)
+    t.train_epoch(loader())
+    after = weights(t)
+    np.testing.assert_array_equal(after["1.running_mean"], before["1.running_mean"])
+    assert (trained_statistics() != before["1.running_mean"]).any()
+
+
+def trained_statistics():
+    t = trainer()
+    t.train_epoch(loader())
+    return weights(t)["1.running_mean"]
+
+
+def test_the_operation_that_overflows_is_named():
+    t = trainer()
+    images = np.full((4, 3, 8, 8), 3e38, np.float32)
+    labels = np.zeros(4, np.int64)
+    with np.errstate(all="ignore"), pytest.raises(DivergedError, match=r"detect_anomaly: \w+, at .*, gave -?(inf|nan)"):
+        t.train_step(images, labels)
+    images[2, 0, 0, 0] = np.nan
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DivergedError, match="Image 2 of the batch is itself"),
+    ):
+        t.train_step(images, labels)
+
+
+def test_shares_of_classes_are_learnt_from_and_counted_as_the_largest():
+    t = trainer()
+    shares = np.array([[0.2, 0.8, 0.0], [0.9, 0.0, 0.1]], np.float32)
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    assert np.isfinite(t.train_step(images, shares))
+    assert t.tally.confusion.matrix.sum(axis=1).tolist() == [1, 1, 0]

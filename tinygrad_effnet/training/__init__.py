@@ -2,10 +2,12 @@
 
 from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint, save_weights
 from .config import MODELS, OPTIMIZERS, ConfigError, TrainConfig
+from .failures import DivergedError, OutOfMemoryError
 from .history import EpochRecord, History, HistoryError
 from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
 from .run import EXPECTED_ERRORS, Result, resume, train
-from .trainer import DivergedError, Tally, Trainer
+from .tally import Tally
+from .trainer import Trainer
 
 __all__ = [
     "EXPECTED_ERRORS",
@@ -18,6 +20,7 @@ __all__ = [
     "EpochRecord",
     "History",
     "HistoryError",
+    "OutOfMemoryError",
     "Result",
     "RunningMean",
     "Tally",

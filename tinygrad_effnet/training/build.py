@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from .. import nn, optim
 from ..data import (
     Compose,
@@ -18,7 +20,8 @@ from ..data import (
     train_transform,
 )
 from ..ops import manual_seed
-from .config import TrainConfig
+from .checkpoint import load_weights
+from .config import ConfigError, TrainConfig
 from .progress import Progress
 
 CACHE_MARGIN = 1.25  # pictures are kept this much larger than the images, so that crops still have detail
@@ -83,23 +86,85 @@ def _kept(pictures: Dataset, config: TrainConfig, progress: Progress) -> Dataset
 
 
 def make_model(config: TrainConfig, classes: int) -> nn.StagedNet:
-    """The network, with weights drawn from the configuration's seed."""
+    """The network, with weights drawn from the configuration's seed, or those of its file.
+
+    Raises
+    ------
+    ConfigError
+        The file's weights are of another network, or ``freeze`` names no module.
+    CheckpointError
+        The file cannot be read.
+    """
     manual_seed(config.seed)
-    model = nn.create_model(config.model, classes, dropout=config.dropout, stochastic_depth=config.stochastic_depth)
+    model = nn.create_model(
+        config.model,
+        classes,
+        dropout=config.dropout,
+        stochastic_depth=config.stochastic_depth,
+        norm_momentum=config.norm_momentum,
+    )
     # a classifier that starts near 0 starts with the loss of a guess, ln K, whatever the number of classes
     if model.classifier is not None:
         nn.init.normal_(model.classifier.weight, std=0.01)
+    if config.weights is not None:
+        _start_from(model, config.model, config.weights)
+    for name, parameter in model.named_parameters():
+        if _inside(name, frozen_parts(model, config)):
+            parameter.requires_grad = False
     return model
+
+
+def _start_from(model: nn.StagedNet, kind: str, path: str) -> None:
+    arrays, _ = load_weights(path)
+    own = model.state_dict()
+    if arrays.get("classifier.weight", np.empty(0)).shape != own["classifier.weight"].shape:
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("classifier.")}
+        arrays |= {name: own[name].numpy() for name in ("classifier.weight", "classifier.bias")}
+    try:
+        model.load_state_dict(arrays)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"weights: {path} does not fit {kind} ({error}); give the --model it is of"
+        ) from error
+
+
+def frozen_parts(model: nn.Module, config: TrainConfig) -> tuple[str, ...]:
+    """The beginnings of module names that ``freeze`` asks for.
+
+    Raises
+    ------
+    ConfigError
+        There is no such module, or nothing would be left to learn.
+    """
+    if config.freeze == "all":
+        return tuple(name for name, _ in model.named_children() if name != "classifier")
+    parts = tuple(part.strip() for part in config.freeze.split(",") if part.strip())
+    names = [name for name, _ in model.named_modules()]
+    for part in parts:
+        if part not in names:
+            children = ", ".join(name for name, _ in model.named_children())
+            raise ConfigError(f"freeze: there is no module {part!r}; there are {children}, and what they hold, or all")
+    if parts and all(_inside(name, parts) for name, _ in model.named_parameters()):
+        raise ConfigError(f"freeze: {config.freeze!r} leaves nothing to learn; leave the classifier out")
+    return parts
+
+
+def _inside(name: str, parts: tuple[str, ...]) -> bool:
+    return any(name == part or name.startswith(part + ".") for part in parts)
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
     """Weight decay goes to weights with several axes only: biases and batch norms have no business being small."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     lr = config.learning_rate
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scale = 1.0 if name.startswith("classifier.") else config.lr_scale
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((lr * scale, decay), []).append(parameter)
+    params = [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
     if config.optimizer == "nadam":
-        return optim.NAdam(groups, lr=lr, decoupled_weight_decay=True)
+        return optim.NAdam(params, lr=lr, decoupled_weight_decay=True)
     if config.optimizer == "sgd":
-        return optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
-    return {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimizer](groups, lr=lr)
+        return optim.SGD(params, lr=lr, momentum=0.9, nesterov=True)
+    return {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimizer](params, lr=lr)

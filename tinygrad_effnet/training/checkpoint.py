@@ -26,6 +26,7 @@ from .files import atomic_write, plain_name
 __all__ = [
     "CheckpointDamagedError",
     "CheckpointError",
+    "has_checkpoint",
     "load_checkpoint",
     "load_weights",
     "restore_rng",
@@ -174,6 +175,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, dict[str, N
         raise type(failure)(f"{failure} The checkpoint before it cannot be used either: {error}") from error
     warnings.warn(f"{failure} Going on from the checkpoint before it, {previous}.", UserWarning, stacklevel=2)
     return result
+
+
+def has_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a checkpoint, or the one before it, sound or not."""
+    return Path(path).exists() or _previous(Path(path)).exists()
 
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:

@@ -47,6 +47,19 @@ class TrainConfig:
         Decoupled, on weights of convolutions and linear layers only ("sgd": added to the gradient).
     warmup : float
         Share of all steps in which the learning rate rises from 0; after them it falls to 0 along a cosine.
+    norm_momentum : float, optional
+        Share of each batch in the running statistics of batch norm; None takes the variant's own, 0.1 for B0. Larger
+        follows faster, which runs of a few hundred steps need.
+    accumulate : int
+        Batches that make one step together.
+    weights : str, optional
+        Safetensors file to start from, such as another run's ``best.safetensors``. A classifier of other classes is
+        left out.
+    freeze : str
+        Beginnings of module names, separated by commas, whose weights and statistics stay as they are: "stem,stages.0",
+        or "all", which is everything but the classifier.
+    lr_scale : float
+        Learning rate of everything but the classifier, as a share of ``lr``; for fine-tuning.
     label_smoothing, dropout, stochastic_depth : float
         As in `ops.cross_entropy` and `nn.EfficientNet`; ``dropout=None`` takes the variant's own.
     max_grad_norm : float
@@ -75,6 +88,10 @@ class TrainConfig:
         Prepare them in processes instead of threads.
     cache : str, optional
         Folder for a file of decoded pictures that later runs use as well; None keeps them in memory.
+    patience : int, optional
+        Stop when validation macro F1 has not risen for so many epochs.
+    checkpoint_minutes : float
+        Write a checkpoint within an epoch when the last one is as old as this.
     limit_batches : int, optional
         At most so many batches an epoch, of training and of validation, for a quick try.
     minutes : float, optional
@@ -98,6 +115,11 @@ class TrainConfig:
     lr: float | None = None
     weight_decay: float = 1e-2
     warmup: float = 0.1
+    norm_momentum: float | None = None
+    accumulate: int = 1
+    weights: str | None = None
+    freeze: str = ""
+    lr_scale: float = 1.0
     label_smoothing: float = 0.0
     dropout: float | None = 0.1
     stochastic_depth: float = 0.1
@@ -117,6 +139,8 @@ class TrainConfig:
     workers: int = 0
     processes: bool = False
     cache: str | None = None
+    patience: int | None = None
+    checkpoint_minutes: float = 10.0
     limit_batches: int | None = None
     minutes: float | None = None
 
@@ -127,7 +151,7 @@ class TrainConfig:
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         self._require("backend", self.backend is None or self.backend in BACKENDS, f"one of {', '.join(BACKENDS)}")
         self._require("size", self.size >= 32, "at least 32 pixels, since the network halves the image five times")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "workers", "weight_decay", "max_grad_norm", "mixup", "cutmix"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -141,6 +165,12 @@ class TrainConfig:
         self._require("processes", not self.processes or self.workers > 0, "workers of at least 1 with it")
         self._require("fraction", 0 < self.fraction <= 1, "more than 0 and at most 1")
         self._require("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and less than 1")
+        self._require(
+            "norm_momentum", self.norm_momentum is None or 0 < self.norm_momentum <= 1, "more than 0 and at most 1"
+        )
+        self._require("lr_scale", 0 < self.lr_scale <= 1, "more than 0 and at most 1")
+        self._require("patience", self.patience is None or self.patience >= 1, "at least 1")
+        self._require("checkpoint_minutes", self.checkpoint_minutes > 0, "more than 0")
         self._require("lr", self.lr is None or self.lr > 0, "more than 0")
         self._require("limit_batches", self.limit_batches is None or self.limit_batches >= 1, "at least 1")
         self._require("minutes", self.minutes is None or self.minutes > 0, "more than 0")

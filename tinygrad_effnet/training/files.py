@@ -14,6 +14,13 @@ class FileNameError(ValueError):
     """A name cannot be that of a file or folder; the message says what is expected."""
 
 
+class StorageError(OSError):
+    """Results cannot be written; the message says where, why and what to do."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that a reader, a crash or a power cut sees the old contents or the new, never a mixture.
 
@@ -78,6 +85,19 @@ def new_run_folder(root: str | os.PathLike[str], name: str | None = None, *, ste
     parent = Path(root)
     if parent.exists() and not parent.is_dir():
         raise NotADirectoryError(f"root: expected a folder for runs, but {parent} is a file. Choose another folder.")
+    try:
+        return _new_folder(parent, name, stem)
+    except (FileExistsError, FileNameError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            error.errno,
+            f"root: no folder for the run can be made in {parent} ({error.strerror}). Choose another with --out, or "
+            "make room there",
+        ) from error
+
+
+def _new_folder(parent: Path, name: str | None, stem: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     if name is not None:
         folder = parent / plain_name(name, "name")

@@ -20,15 +20,17 @@ from typing import Any
 from .. import optim
 from ..backends import current_backend, use_backend
 from ..data import IMAGENET_MEAN, IMAGENET_STD, DataLoadingError, DatasetError
-from .build import make_loaders, make_model, make_optimizer, open_split
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_weights
+from .build import frozen_parts, make_loaders, make_model, make_optimizer, open_split
+from .checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint, save_weights
 from .config import ConfigError, TrainConfig
-from .files import FileNameError, new_run_folder
+from .failures import DivergedError, OutOfMemoryError
+from .files import FileNameError, StorageError, new_run_folder
 from .history import EpochRecord, History, HistoryError
 from .metrics import classification_report
 from .plots import plot_confusion_matrix, plot_curves
 from .progress import Progress, duration
-from .trainer import DivergedError, Tally, Trainer
+from .tally import Tally
+from .trainer import Trainer
 
 # what a user can cause and mend: commands show the message alone, without a traceback
 EXPECTED_ERRORS = (
@@ -39,18 +41,14 @@ EXPECTED_ERRORS = (
     HistoryError,
     FileNameError,
     DivergedError,
+    OutOfMemoryError,
     OSError,
     ImportError,
 )
-RESUMABLE_CHANGES = {
-    "epochs",
-    "workers",
-    "processes",
-    "cache",
-    "limit_batches",
-    "minutes",
-    "backend",
-}  # what --resume lets one set anew
+# what --resume lets one set anew
+RESUMABLE_CHANGES = frozenset(
+    "epochs workers processes cache limit_batches minutes backend patience checkpoint_minutes".split()
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ def train(config: TrainConfig, out: str | Path = "runs", name: str | None = None
 def resume(folder: str | Path, **changes: Any) -> Result:
     """Go on with the run in ``folder`` where it stopped, in the middle of an epoch if need be.
 
-    ``changes`` may set ``epochs``, ``workers``, ``limit_batches``, ``minutes`` and ``backend`` anew.
+    A run that was ended before its first checkpoint begins again. ``changes`` may set what is in `RESUMABLE_CHANGES`
+    anew.
 
     Raises
     ------
@@ -98,10 +97,11 @@ def resume(folder: str | Path, **changes: Any) -> Result:
             f"(only {', '.join(sorted(RESUMABLE_CHANGES))} can)"
         )
     config = TrainConfig.load(folder / "config.json").changed(**{"minutes": None, **changes})
-    arrays, state = load_checkpoint(folder / "checkpoint.safetensors")
     run = _Run(config)
-    run.trainer.load_state(arrays, state["trainer"])
-    run.seconds_before = float(state["seconds"])
+    if has_checkpoint(folder / "checkpoint.safetensors"):
+        arrays, state = load_checkpoint(folder / "checkpoint.safetensors")
+        run.trainer.load_state(arrays, state["trainer"])
+        run.seconds_before = float(state["seconds"])
     epoch = run.trainer.epoch
     history = History.resume(folder / "history.csv", epoch) if epoch else _fresh_history(folder)
     config.save(folder / "config.json")
@@ -129,20 +129,30 @@ class _Run:
         optimizer = make_optimizer(model, config)
         batches = len(self.train_loader)
         self.batches = batches if config.limit_batches is None else min(batches, config.limit_batches)
-        steps = self.batches * config.epochs
+        steps = -(-self.batches // config.accumulate) * config.epochs
         schedule = optim.WarmupCosine(optimizer, round(config.warmup * steps), steps)
         ema = optim.EMA(model.state_dict(), config.ema) if config.ema else None
-        self.trainer = Trainer(model, optimizer, schedule, classes, config.label_smoothing, config.max_grad_norm, ema)
+        self.trainer = Trainer(
+            model,
+            optimizer,
+            schedule,
+            classes,
+            config.label_smoothing,
+            config.max_grad_norm,
+            ema,
+            config.accumulate,
+            frozen_parts(model, config),
+        )
         self.seconds_before = 0.0  # spent on the current epoch before it was interrupted
 
     def go(self, folder: Path, history: History) -> Result:
         self.folder, self.history = folder, history
         self._introduce()
-        self.started = time.monotonic()
+        self.started = self._saved = time.monotonic()
         with _interruptible() as interrupted:
             self.interrupted = interrupted
             try:
-                while self.trainer.epoch < self.config.epochs:
+                while self.trainer.epoch < self.config.epochs and not self._is_stale():
                     if not self._epoch():
                         self._say_stopped()
                         return Result(folder, history, finished=False)
@@ -162,7 +172,8 @@ class _Run:
         tally = trainer.train_epoch(self.train_loader, self.config.limit_batches, self._after_batch)
         progress.finish()
         if tally is None:
-            self._save_checkpoint(time.monotonic() - began)
+            with self._explaining_disk_errors():
+                self._save_checkpoint(time.monotonic() - began)
             return False
         trained = time.monotonic() - began
         val = trainer.evaluate(self.val_loader, self.config.limit_batches)
@@ -178,12 +189,22 @@ class _Run:
             seconds=time.monotonic() - began,
             images_per_second=tally.images / trained,
         )
-        self._keep(record, val)
+        with self._explaining_disk_errors():
+            self._keep(record, val)
         self.seconds_before = 0.0
-        return trainer.epoch == self.config.epochs or not self._should_stop()
+        return trainer.epoch == self.config.epochs or self._is_stale() or not self._should_stop()
+
+    def _is_stale(self) -> bool:
+        """Whether ``patience`` is at its end."""
+        best = self.history.best("val_f1")
+        patience = self.config.patience
+        return patience is not None and len(self.history) - (0 if best is None else best.epoch) >= patience
 
     def _after_batch(self, trainer: Trainer) -> bool:
-        self.progress.batch(trainer.batch, self.config.batch_size, trainer.tally.loss)
+        self.progress.batch(trainer.batch, self.config.batch_size * self.config.accumulate, trainer.tally.loss)
+        if time.monotonic() - self._saved > self.config.checkpoint_minutes * 60:
+            with self._explaining_disk_errors():
+                self._save_checkpoint(time.monotonic() - self._epoch_began)
         return self._should_stop()
 
     def _should_stop(self) -> bool:
@@ -214,6 +235,20 @@ class _Run:
     def _save_checkpoint(self, seconds: float) -> None:
         arrays, state = self.trainer.state()
         save_checkpoint(self.folder, "checkpoint", arrays, {"trainer": state, "seconds": seconds})
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def _explaining_disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            saved = has_checkpoint(self.folder / "checkpoint.safetensors")
+            raise StorageError(
+                error.errno,
+                f"results cannot be written to {self.folder} ({error.strerror or error}); "
+                f"{'the last checkpoint is whole' if saved else 'there is no checkpoint yet'}. Make room there and go "
+                f"on with --resume {self.folder}",
+            ) from error
 
     def _metadata(self, record: EpochRecord) -> dict[str, str]:
         """What is needed to use the weights, and where they come from; safetensors keeps strings only."""
@@ -250,6 +285,8 @@ class _Run:
         best = self.history.best("val_f1")
         if hasattr(self, "report"):
             self.progress.say("\n" + self.report)
+        if self._is_stale() and self.trainer.epoch < self.config.epochs:
+            self.progress.say(f"stopped after epoch {self.trainer.epoch}: no better for {self.config.patience} epochs")
         if best is not None:
             self.progress.say(
                 f"best: epoch {best.epoch}, validation macro F1 {best.val_f1:.4f}, accuracy {best.val_accuracy:.4f}; "

@@ -19,57 +19,10 @@ from ..nn import Module
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
 from ..tensor import from_numpy
 from .checkpoint import CheckpointError, restore_rng, rng_state
-from .metrics import ConfusionMatrix, RunningMean
+from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch
+from .tally import Tally
 
 Arrays = dict[str, np.ndarray]
-
-
-class DivergedError(ArithmeticError):
-    """The loss became infinite or NaN; the message says where, and what may help."""
-
-
-class Tally:
-    """Loss and confusion matrix of one pass over a data set."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.mean_loss = RunningMean()
-        self.confusion = ConfusionMatrix(num_classes)
-
-    def update(self, loss: float, logits: np.ndarray, labels: np.ndarray) -> None:
-        self.mean_loss.update(loss, len(labels))
-        self.confusion.update(labels, logits.argmax(axis=1))
-
-    @property
-    def images(self) -> int:
-        return self.mean_loss.count
-
-    @property
-    def loss(self) -> float:
-        return self.mean_loss.mean
-
-    @property
-    def accuracy(self) -> float:
-        return self.confusion.accuracy()
-
-    @property
-    def f1(self) -> float:
-        """Macro F1 over the whole pass at once."""
-        return self.confusion.macro_f1()
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "loss": self.loss if self.images else 0.0,
-            "images": self.images,
-            "matrix": self.confusion.matrix.tolist(),
-        }
-
-    @classmethod
-    def restored(cls, state: dict[str, Any]) -> Tally:
-        tally = cls(len(state["matrix"]))
-        if state["images"]:
-            tally.mean_loss.update(state["loss"], state["images"])
-        tally.confusion = ConfusionMatrix.from_matrix(np.asarray(state["matrix"], np.int64))
-        return tally
 
 
 class Trainer:
@@ -81,14 +34,20 @@ class Trainer:
         Images (N, 3, H, W) -> logits (N, num_classes).
     optimizer : Optimizer
     schedule : Schedule
-        Stepped after every batch.
+        Stepped after every step of the optimiser.
     num_classes : int
     label_smoothing : float
         In training; validation measures the plain loss.
     max_grad_norm : float
         Gradients are scaled down to this norm; 0 leaves them alone.
     ema : EMA, optional
-        Updated after every batch, and used in evaluation in place of the weights.
+        Updated after every step, and used in evaluation in place of the weights.
+    accumulate : int
+        Batches whose gradients make one step together, as one batch of their joint size would, but for batch norm,
+        which sees each by itself.
+    frozen : tuple of str
+        Beginnings of module names, such as "stem" or "stages.0": these modules stay in eval mode, so that their
+        batch statistics rest as their weights do.
 
     Attributes
     ----------
@@ -105,6 +64,8 @@ class Trainer:
         label_smoothing: float = 0.0,
         max_grad_norm: float = 0.0,
         ema: EMA | None = None,
+        accumulate: int = 1,
+        frozen: tuple[str, ...] = (),
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.num_classes, self.label_smoothing, self.max_grad_norm, self.ema = (
@@ -113,6 +74,7 @@ class Trainer:
             max_grad_norm,
             ema,
         )
+        self.accumulate, self.frozen = accumulate, frozen
         self.epoch, self.batch = 0, 0
         self.tally = Tally(num_classes)
 
@@ -131,7 +93,7 @@ class Trainer:
         limit : int, optional
             End the epoch after so many batches.
         after_batch : callable
-            Called after every batch; when it returns True the epoch is left there, to be taken up again later.
+            Called after every step; when it returns True the epoch is left there, to be taken up again later.
 
         Returns
         -------
@@ -141,17 +103,26 @@ class Trainer:
         Raises
         ------
         DivergedError
-            The loss is no longer a finite number; the model is as it was before that batch.
+            The loss is no longer a finite number; the weights are as they were before that batch.
+        OutOfMemoryError
+            A batch does not fit into memory.
         """
-        self.model.train()
+        self._train_mode()
         last = len(loader) if limit is None else min(limit, len(loader))
         batches = loader.epoch(self.epoch, self.batch)
         try:
             for images, labels in itertools.islice(batches, last - self.batch):
-                self.train_step(images, labels)
+                first = self.batch - self.batch % self.accumulate
+                if self.batch == first:
+                    self.optimizer.zero_grad()
+                group = min(self.accumulate, last - first)  # the last step of an epoch may have fewer batches
+                self.train_batch(images, labels, share=1 / group)
                 self.batch += 1
-                if after_batch(self) and self.batch < last:
-                    return None
+                # Between two batches of one step there are gradients that no checkpoint holds.
+                if self.batch == first + group:
+                    self._step()
+                    if after_batch(self) and self.batch < last:
+                        return None
         finally:
             _close(batches)
         done, self.tally = self.tally, Tally(self.num_classes)
@@ -161,23 +132,43 @@ class Trainer:
     def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
         """One step on one batch, labels (N,) or shares of classes (N, K); returns its loss."""
         self.optimizer.zero_grad()
-        logits = self.model(from_numpy(images))
-        loss = ops.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        value = loss.item()
+        value = self.train_batch(images, labels)
+        self._step()
+        return value
+
+    def train_batch(self, images: np.ndarray, labels: np.ndarray, share: float = 1.0) -> float:
+        """Add ``share`` of one batch's gradients to what there is; returns its loss."""
+        before = rng_state(ops.default_generator())
+        try:
+            logits = self.model(from_numpy(images))
+            loss = ops.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+            value = loss.item()
+            if math.isfinite(value):
+                (loss if share == 1.0 else loss * share).backward()
+        except MemoryError as error:
+            raise OutOfMemoryError(self._where(), len(images), largest_batch(self, images, labels)) from error
         if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss became {value} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
-                "try a lower learning rate, a longer warm-up or max_grad_norm=1"
-            )
-        loss.backward()
+            ops.default_generator().bit_generator.state = restore_rng(before).bit_generator.state
+            raise DivergedError(f"the loss became {value} {self._where()}. {explain_divergence(self, images, labels)}")
+        self.tally.update(value, logits.numpy(), labels if labels.ndim == 1 else labels.argmax(axis=1))
+        return value
+
+    def _step(self) -> None:
         if self.max_grad_norm:
             clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.optimizer.step()
         self.schedule.step()
         if self.ema is not None:
             self.ema.update(self.model.state_dict())
-        self.tally.update(value, logits.numpy(), labels if labels.ndim == 1 else labels.argmax(axis=1))
-        return value
+
+    def _where(self) -> str:
+        return f"in epoch {self.epoch + 1}, batch {self.batch + 1}"
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        for name, module in self.model.named_modules():
+            if any(name == part or name.startswith(part + ".") for part in self.frozen):
+                module.eval()
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     def evaluate(self, loader: DataLoader, limit: int | None = None) -> Tally:

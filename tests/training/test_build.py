@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygrad_effnet.training import CheckpointError, ConfigError, TrainConfig, save_weights
+from tinygrad_effnet.training.build import augmentation, frozen_parts, make_model, make_optimizer
+
+
+def test_weight_decay_spares_biases_and_norms_and_lr_scale_spares_the_classifier():
+    config = TrainConfig(lr=0.1, lr_scale=0.25, weight_decay=0.5)
+    model = make_model(config, 3)
+    groups = {(g["lr"], g["weight_decay"]): g["params"] for g in make_optimizer(model, config).param_groups}
+    assert set(groups) == {(0.025, 0.5), (0.025, 0.0), (0.1, 0.5), (0.1, 0.0)}
+    assert groups[0.1, 0.5] == [model.classifier.weight]
+    assert groups[0.1, 0.0] == [model.classifier.bias]
+    assert all(p.ndim == 1 for p in groups[0.025, 0.0])
+    assert all(p.ndim == 4 for p in groups[0.025, 0.5])
+    assert sum(map(len, groups.values())) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("freeze", ["stem", "stem, stages.0", "all"])
+def test_frozen_weights_are_not_given_to_the_optimizer(freeze: str):
+    config = TrainConfig(freeze=freeze)
+    model = make_model(config, 3)
+    learnt = {id(p) for g in make_optimizer(model, config).param_groups for p in g["params"]}
+    for name, p in model.named_parameters():
+        frozen = not name.startswith("classifier.") if freeze == "all" else name.startswith(("stem.", "stages.0."))
+        if freeze == "stem" and name.startswith("stages.0."):
+            frozen = False
+        assert (id(p) in learnt) == (not frozen), name
+        assert p.requires_grad == (not frozen)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "words"),
+    [
+        ("stemm", "no module 'stemm'; there are stem, stages"),
+        ("stem,stages,head,classifier", "leaves nothing to learn"),
+    ],
+)
+def test_freezing_what_cannot_be(freeze: str, words: str):
+    with pytest.raises(ConfigError, match=words):
+        make_model(TrainConfig(freeze=freeze), 2)
+
+
+def test_weights_to_start_from(tmp_path):
+    path = tmp_path / "best.safetensors"
+    before = make_model(TrainConfig(seed=1), 3)
+    save_weights(path, {name: t.numpy() for name, t in before.state_dict().items()})
+    same, other = (make_model(TrainConfig(seed=2, weights=str(path)), classes) for classes in (3, 5))
+    np.testing.assert_array_equal(same.classifier.weight.numpy(), before.classifier.weight.numpy())
+    assert other.classifier.weight.shape[0] == 5
+    for name, t in other.named_parameters():
+        if not name.startswith("classifier."):
+            np.testing.assert_array_equal(t.numpy(), before.state_dict()[name].numpy())
+    with pytest.raises(ConfigError, match="does not fit efficientnet_b1"):
+        make_model(TrainConfig(model="b1", weights=str(path)), 3)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        make_model(TrainConfig(weights=str(tmp_path / "none.safetensors")), 3)
+
+
+def test_the_momentum_of_batch_norm_is_passed_on():
+    model = make_model(TrainConfig(norm_momentum=0.3), 2)
+    momenta = {m.momentum for m in model.modules() if hasattr(m, "running_var")}
+    assert momenta == {0.3}
+
+
+def test_every_augmentation_can_be_asked_for():
+    names = repr(augmentation(TrainConfig(rotate=5, erasing=0.5, randaugment=9)))
+    for part in (
+        "RandomResizedCrop",
+        "RandomHorizontalFlip",
+        "RandomAffine",
+        "RandAugment",
+        "ColorJitter",
+        "RandomErasing",
+    ):
+        assert part in names
+    assert "RandomAffine" not in repr(augmentation(TrainConfig()))
+    assert frozen_parts(make_model(TrainConfig(), 2), TrainConfig()) == ()

@@ -1,0 +1,71 @@
+"""What to say when a batch cannot be learnt from: the loss is no number, or the memory is full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import ops
+from ..anomaly import detect_anomaly
+from ..tensor import from_numpy
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class DivergedError(ArithmeticError):
+    """The loss became infinite or NaN; the message says where, which operation it came from, and what may help."""
+
+
+class OutOfMemoryError(MemoryError):
+    """A batch does not fit into memory; the message says which does."""
+
+    def __init__(self, where: str, size: int, fits: int | None) -> None:
+        self.size, self.fits = size, fits
+        advice = (
+            f"a batch of {fits} fits: start again with --batch-size {fits}, and with --accumulate "
+            f"{-(-size // fits)} for steps of about the same size"
+            if fits
+            else "not even one image fits: take a smaller --size or --model, or end other programs"
+        )
+        super().__init__(f"out of memory {where} with {size} images a batch; {advice}")
+
+
+def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> str:
+    """Where a NaN or infinity comes from: spoilt weights, or the first operation that gives one on this batch."""
+    advice = "Try a lower --lr, a longer --warmup or --max-grad-norm 1."
+    spoilt = [name for name, p in trainer.model.named_parameters() if not np.isfinite(p.numpy()).all()]
+    if spoilt:
+        more = f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else ""
+        return (
+            f"The step before made weights infinite or NaN ({', '.join(spoilt[:3])}{more}): its gradients overflowed. "
+            f"{advice}"
+        )
+    wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if len(wrong):
+        return f"Image {wrong[0]} of the batch is itself infinite or NaN; look at its transform."
+    try:
+        with detect_anomaly():
+            loss = ops.cross_entropy(trainer.model(from_numpy(images)), labels, label_smoothing=trainer.label_smoothing)
+            loss.backward()
+    except FloatingPointError as error:
+        return f"{error} {advice}"
+    finally:
+        trainer.optimizer.zero_grad()
+    return f"Computed once more, the same batch gave a number. {advice}"
+
+
+def largest_batch(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> int | None:
+    """The largest half, quarter, ... of the batch whose gradients can be had; None if not even one image's."""
+    size = len(images) // 2
+    while size:
+        trainer.optimizer.zero_grad()
+        try:
+            ops.cross_entropy(trainer.model(from_numpy(images[:size].copy())), labels[:size]).backward()
+            return size
+        except MemoryError:
+            size //= 2
+        finally:
+            trainer.optimizer.zero_grad()
+    return None
