@@ -75,7 +75,7 @@ def plot_curves(history: History, folder: str | os.PathLike[str], *, title: str 
     for name, (heading, unit, colour) in _SINGLE.items():
         figure = _figure(6.0, 4.0)
         _draw_panel(figure.add_subplot(), epochs, {"": (history.column(name), colour)}, heading, unit, _mark(name))
-        written.append(_save(figure, target / f"{name}.png"))
+        written.append(save_figure(figure, target / f"{name}.png"))
 
     figure = _figure(11.0, 4.5)
     left, right = figure.subplots(1, 2)
@@ -87,7 +87,7 @@ def plot_curves(history: History, folder: str | os.PathLike[str], *, title: str 
         _draw_panel(axes, epochs, curves, heading, unit, _mark(f"val_{kind}"))
     if title:
         _literal(figure.suptitle(title, fontsize=13, color=_INK))
-    written.append(_save(figure, target / "curves.png"))
+    written.append(save_figure(figure, target / "curves.png"))
     return written
 
 
@@ -160,7 +160,7 @@ def plot_confusion_matrix(
         title, (0, 1), (0, 14 + small), xycoords="axes fraction", textcoords="offset points", fontsize=big, color=_INK
     )
     _literal(heading)
-    return _save(figure, Path(path), tight=True)
+    return save_figure(figure, Path(path), tight=True)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -168,7 +168,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
 
 
-def _save(figure: Figure, path: Path, *, tight: bool = False) -> Path:
+def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> Path:
+    """Write ``figure`` as a PNG, atomically; ``tight`` cuts it to what is drawn."""
     FigureCanvasAgg(figure)
 
     def write(file: BinaryIO) -> None:
