@@ -4,6 +4,7 @@ from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_che
 from .config import MODELS, OPTIMIZERS, ConfigError, TrainConfig
 from .failures import DivergedError, OutOfMemoryError
 from .history import EpochRecord, History, HistoryError
+from .inference import Classifier, Predictions, predict_all
 from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
 from .run import EXPECTED_ERRORS, Result, resume, train
 from .tally import Tally
@@ -14,6 +15,7 @@ __all__ = [
     "MODELS",
     "OPTIMIZERS",
     "CheckpointError",
+    "Classifier",
     "ConfigError",
     "ConfusionMatrix",
     "DivergedError",
@@ -21,6 +23,7 @@ __all__ = [
     "History",
     "HistoryError",
     "OutOfMemoryError",
+    "Predictions",
     "Result",
     "RunningMean",
     "Tally",
@@ -31,6 +34,7 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "macro_f1",
+    "predict_all",
     "resume",
     "save_checkpoint",
     "save_weights",

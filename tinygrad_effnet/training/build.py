@@ -123,9 +123,7 @@ def _start_from(model: nn.StagedNet, kind: str, path: str) -> None:
     try:
         model.load_state_dict(arrays)
     except (KeyError, ValueError) as error:
-        raise ConfigError(
-            f"weights: {path} does not fit {kind} ({error}); give the --model it is of"
-        ) from error
+        raise ConfigError(f"weights: {path} does not fit {kind} ({error}); give the --model it is of") from error
 
 
 def frozen_parts(model: nn.Module, config: TrainConfig) -> tuple[str, ...]:

@@ -88,6 +88,8 @@ class TrainConfig:
         Prepare them in processes instead of threads.
     cache : str, optional
         Folder for a file of decoded pictures that later runs use as well; None keeps them in memory.
+    tensorboard : bool
+        Write the epochs for TensorBoard as well; needs ``pip install "tinygrad_effnet[tensorboard]"``.
     patience : int, optional
         Stop when validation macro F1 has not risen for so many epochs.
     checkpoint_minutes : float
@@ -139,6 +141,7 @@ class TrainConfig:
     workers: int = 0
     processes: bool = False
     cache: str | None = None
+    tensorboard: bool = False
     patience: int | None = None
     checkpoint_minutes: float = 10.0
     limit_batches: int | None = None

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tinygrad_effnet.training.history import History, atomic_write
 from tinygrad_effnet.training.metrics import ConfusionMatrix
 
-__all__ = ["plot_confusion_matrix", "plot_curves"]
+__all__ = ["plot_accuracy", "plot_confusion_matrix", "plot_curves", "save_figure"]
 
 _TRAIN, _VALIDATION = "#0072B2", "#D55E00"
 _INK, _GREY, _ABSENT = "#222222", "#666666", "#E6E6E6"
@@ -89,6 +89,20 @@ def plot_curves(history: History, folder: str | os.PathLike[str], *, title: str 
         _literal(figure.suptitle(title, fontsize=13, color=_INK))
     written.append(save_figure(figure, target / "curves.png"))
     return written
+
+
+def plot_accuracy(history: History, folder: str | os.PathLike[str]) -> Path:
+    """Draw `accuracy.png`, training and validation, as `plot_curves` draws the others."""
+    if not len(history):
+        raise ValueError("history: it holds no epoch yet, so there is no curve. Plot after the first epoch.")
+    figure = _figure(6.0, 4.0)
+    epochs = [int(epoch) for epoch in history.column("epoch")]
+    curves = {
+        "train": (history.column("train_accuracy"), _TRAIN),
+        "validation": (history.column("val_accuracy"), _VALIDATION),
+    }
+    _draw_panel(figure.add_subplot(), epochs, curves, "Accuracy", "share of right answers", "highest")
+    return save_figure(figure, Path(folder) / "accuracy.png")
 
 
 def plot_confusion_matrix(

@@ -1,7 +1,8 @@
 """A whole training run: from settings to a folder with weights, history and pictures.
 
-``runs/<name>/`` holds ``config.json`` (the settings), ``history.csv``, the curves as PNG, ``best.safetensors`` and
-``last.safetensors`` (weights), ``confusion_matrix.png`` (of the best), and ``checkpoint.safetensors`` (to resume from).
+``runs/<name>/`` holds ``config.json`` (the settings), ``history.csv`` and ``history.jsonl``, the curves as PNG,
+``best.safetensors`` and ``last.safetensors`` (weights), ``checkpoint.safetensors`` (to resume from) and, of the best
+epoch, ``confusion_matrix.png`` and what `report.write_report` adds at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,9 +27,12 @@ from .config import ConfigError, TrainConfig
 from .failures import DivergedError, OutOfMemoryError
 from .files import FileNameError, StorageError, new_run_folder
 from .history import EpochRecord, History, HistoryError
+from .inference import Classifier, predict_all
 from .metrics import classification_report
-from .plots import plot_confusion_matrix, plot_curves
+from .plots import plot_accuracy, plot_confusion_matrix, plot_curves
 from .progress import Progress, duration
+from .report import append_line, confused_pairs, peak_memory, write_report
+from .report.board import Board
 from .tally import Tally
 from .trainer import Trainer
 
@@ -149,6 +153,7 @@ class _Run:
         self.folder, self.history = folder, history
         self._introduce()
         self.started = self._saved = time.monotonic()
+        self.board = Board(folder) if self.config.tensorboard else None
         with _interruptible() as interrupted:
             self.interrupted = interrupted
             try:
@@ -158,6 +163,8 @@ class _Run:
                         return Result(folder, history, finished=False)
             finally:
                 self.progress.finish()
+                if self.board is not None:
+                    self.board.close()
                 self.train_loader.close()
                 self.val_loader.close()
         self._conclude()
@@ -219,6 +226,10 @@ class _Run:
         metadata = self._metadata(record)
         weights = self.trainer.weights()
         save_weights(self.folder / "last.safetensors", weights, metadata)
+        values = {**asdict(record), "best": is_best, "peak_memory_bytes": peak_memory()}
+        append_line(self.folder / "history.jsonl", values)
+        if self.board is not None:
+            self.board.write(values)
         if is_best:
             save_weights(self.folder / "best.safetensors", weights, metadata)
             plot_confusion_matrix(
@@ -227,8 +238,8 @@ class _Run:
                 self.data.class_names,
                 title=f"Validation, epoch {record.epoch}",
             )
-            self.report = classification_report(val.confusion, self.data.class_names)
         plot_curves(self.history, self.folder, title=f"{self.config.model} on {self._data_name}")
+        plot_accuracy(self.history, self.folder)
         self._save_checkpoint(0.0)
         self.progress.epoch(record, is_best)
 
@@ -281,10 +292,27 @@ class _Run:
             f"stopped {at}; everything is saved. To go on: python examples/train_cars.py --resume {self.folder}"
         )
 
+    def write_report(self) -> None:
+        """Look at the validation images once more with the best weights: tables, sheets of mistakes, a page."""
+        if not (self.folder / "best.safetensors").exists():
+            return
+        classifier = Classifier.load(self.folder)
+        pictures = self.val_loader.dataset
+        predictions = predict_all(classifier, pictures, self.config.batch_size, limit=self.config.limit_batches)
+        title = f"{self.config.model} on {self._data_name}"
+        settings = asdict(self.config)
+        write_report(self.folder, title, predictions, pictures, self.history, settings, self.data.description)
+        names = self.data.class_names
+        self.progress.say("\n" + classification_report(predictions.confusion(), names))
+        pairs = confused_pairs(predictions.confusion(), 5)
+        if pairs:
+            told = ", ".join(f"{names[p.label]} as {names[p.predicted]} ({p.count})" for p in pairs)
+            self.progress.say(f"\nmost confused: {told}")
+
     def _conclude(self) -> None:
         best = self.history.best("val_f1")
-        if hasattr(self, "report"):
-            self.progress.say("\n" + self.report)
+        with self._explaining_disk_errors():
+            self.write_report()
         if self._is_stale() and self.trainer.epoch < self.config.epochs:
             self.progress.say(f"stopped after epoch {self.trainer.epoch}: no better for {self.config.patience} epochs")
         if best is not None:
@@ -292,7 +320,7 @@ class _Run:
                 f"best: epoch {best.epoch}, validation macro F1 {best.val_f1:.4f}, accuracy {best.val_accuracy:.4f}; "
                 f"all epochs took {duration(sum(self.history.column('seconds')))}"
             )
-        self.progress.say(f"weights, history and pictures are in {self.folder}")
+        self.progress.say(f"weights, history and pictures are in {self.folder}; look at {self.folder / 'report.html'}")
 
 
 @contextmanager
