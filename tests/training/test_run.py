@@ -151,7 +151,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(photographs, tmp_path):
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "everything is saved. To go on: python examples/train_cars.py --resume" in out
+    assert "everything is saved. To go on: python -m tinygrad_effnet train --resume" in out
     epochs = len(training.History.load(history))
     done = command("--resume", tmp_path / "run", "--epochs", epochs + 1)
     assert done.returncode == 0, done.stderr

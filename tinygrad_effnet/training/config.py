@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -198,22 +199,24 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: Path) -> TrainConfig:
-        """Read settings that `save` wrote.
+        """Read settings that `save` wrote, or, from a file whose name ends in .toml, the same by hand.
 
         Raises
         ------
         ConfigError
             The file is missing, is not JSON, or holds a setting of another name, type or range.
         """
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text) if kind == "TOML" else json.loads(text)
         except FileNotFoundError:
             raise ConfigError(
                 f"{path}: there is no such file; give the folder of a run, which holds a config.json"
             ) from None
         except ValueError as error:
             raise ConfigError(
-                f"{path}: not readable as JSON ({error}); restore it from the run's log or begin a new run"
+                f"{path}: not readable as {kind} ({error}); restore it from the run's log or begin a new run"
             ) from None
         known = {field.name: _TYPES[str(field.type)] for field in fields(cls)}
         if not isinstance(values, dict) or set(values) - set(known):

@@ -289,7 +289,7 @@ class _Run:
         t = self.trainer
         at = f"in epoch {t.epoch + 1}, after batch {t.batch}" if t.batch else f"after epoch {t.epoch}"
         self.progress.say(
-            f"stopped {at}; everything is saved. To go on: python examples/train_cars.py --resume {self.folder}"
+            f"stopped {at}; everything is saved. To go on: python -m tinygrad_effnet train --resume {self.folder}"
         )
 
     def write_report(self) -> None:
