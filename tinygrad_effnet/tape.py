@@ -131,7 +131,7 @@ def backward(
     retain_graph: bool = False,
     create_graph: bool = False,
 ) -> None:
-    """Add the gradient of ``sum(outputs * gradients)`` to ``.grad`` of every leaf that it depends on.
+    """Add the gradient of ``sum(outputs * gradients)`` to ``.grad`` of every leaf behind it; of none where it raises.
 
     Parameters
     ----------
@@ -140,8 +140,6 @@ def backward(
         Keep what the tape saved, so that it can be walked again. Otherwise a second walk is an error.
     create_graph : bool
         Record the walk itself, so that the gradients can be differentiated in turn.
-
-    A walk that raises, because memory was freed or written to or by a hook, leaves every ``.grad`` as it was.
     """
     found = _walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
     with enable_grad() if create_graph else no_grad():

@@ -1,7 +1,7 @@
 // Softmax, its logarithm, and cross-entropy, along rows of `classes` numbers. A warp does a row.
 
-// max(x, shift) and the sum of exp(x - shift) over a row, for every lane. An infinite maximum cannot be subtracted from
-// itself; 0 in its place leaves exp(-inf) = 0 and exp(inf) = inf. A NaN is never larger, and makes the sum NaN.
+// The maximum of a row and the sum of exp(x - maximum), for every lane. An infinite maximum less itself is NaN, and with
+// it the sum and the whole row. A NaN is never larger, and makes the sum NaN as well.
 template <typename T>
 struct Row {
     Wide<T> shift, sum;
@@ -14,7 +14,7 @@ struct Row {
             const Wide<T> other = __shfl_xor_sync(ALL_LANES, most, step);
             most = other > most ? other : most;
         }
-        shift = most - most == Wide<T>(0) ? most : Wide<T>(0);
+        shift = most;
         Wide<T> share = 0;
         for (int k = lane; k < classes; k += WARP) share += exponential(wide(x[k]) - shift);
         sum = warp_sum(share);
