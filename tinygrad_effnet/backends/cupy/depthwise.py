@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..base import Array, Pair, Window
 from .launch import computing, kernel
-from .layout import FILLING, THREADS, channel_first, channel_major, plain, require_shape
+from .layout import FILLING, THREADS, block_for, channel_first, channel_major, plain, require_shape
 
 TILE = 4096  # numbers in shared memory, about: 16 KiB of float32, so that several blocks share a multiprocessor
 WIDEST = 64  # outputs in a row of a tile
@@ -23,6 +23,7 @@ class Tiles(NamedTuple):
     width: int
     number: int  # of tiles of a channel
     staged: int  # numbers that a tile puts into shared memory
+    block: tuple[int]  # threads
 
     @property
     def cut(self) -> tuple[int, int, int, int, int]:
@@ -62,7 +63,8 @@ def tiles_of(images: int, size: Pair, step: int, extra: int, long: int) -> Tiles
     staged = rows(height) * pitch
     planes = max(1, min(images, TILE // staged)) if across * down == 1 else 1
     count = -(-images // planes) * across * down
-    return Tiles(planes, across, down, height, width, count, staged * planes)
+    block = block_for(planes * -(-height // long) * width)
+    return Tiles(planes, across, down, height, width, count, staged * planes, block)
 
 
 def output_tiles(window: Window, images: int, out: Pair) -> Tiles:
@@ -111,7 +113,7 @@ def depthwise_conv2d(x: Array, w: Array, window: Window) -> Array:
     launch = kernel("depthwise", "depthwise_forward", x.dtype, window.kernel[0], window.stride[0], False)
     no_norm = None, None, 0.0, None, 0, None, None
     args = source, taps, *planes_of(window, source, size, out), *tiles.cut, *no_norm, y
-    launch((tiles.number, len(source)), (THREADS,), args, bytes_of(tiles, x))
+    launch((tiles.number, len(source)), tiles.block, args, bytes_of(tiles, x))
     return channel_first(y)
 
 
@@ -131,7 +133,7 @@ def depthwise_conv2d_input_grad(dy: Array, w: Array, window: Window, size: Pair)
     launch = kernel("depthwise", "depthwise_input_grad", dy.dtype, window.kernel[0], window.stride[0], False)
     no_norm = None, None, None, 0.0, None, None, None
     args = up, taps, *planes_of(window, up, size, out), *tiles.cut, *no_norm, dx
-    launch((tiles.number, len(up)), (THREADS,), args, bytes_of(tiles, dy))
+    launch((tiles.number, len(up)), tiles.block, args, bytes_of(tiles, dy))
     return channel_first(dx)
 
 
@@ -162,7 +164,7 @@ def weight_grad(source: Array, up: Array, window: Window, norm: bool, norm_args:
     shares = cupy.empty((channels, parts, side * side), computing(source.dtype))
     launch = kernel("depthwise", "depthwise_weight_grad", source.dtype, side, window.stride[0], norm)
     args = source, up, *planes_of(window, source, size, out), *tiles.cut, tiles.number, *norm_args, shares
-    launch((parts, channels), (THREADS,), args, bytes_of(tiles, source))
+    launch((parts, channels), tiles.block, args, bytes_of(tiles, source))
     dw = cupy.empty((channels, 1, side, side), source.dtype)
     add = kernel("depthwise", "add_shares", source.dtype)
     add((-(-dw.size // THREADS),), (THREADS,), (shares, dw.size, side * side, parts, dw))

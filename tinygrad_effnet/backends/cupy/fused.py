@@ -11,6 +11,7 @@ from . import depthwise
 from .launch import kernel
 from .layout import (
     THREADS,
+    WARP,
     channel_first,
     channel_major,
     plain,
@@ -21,7 +22,6 @@ from .layout import (
 )
 from .normalization import area_of, channel_sums, new_statistics, normalise, normalise_grad, vectors
 
-WARP = 32
 PLANE_BLOCKS = 4096  # blocks among which all planes are shared out, about
 LARGE_PLANE = 512  # numbers from which a whole block does a plane, not one warp of it
 
@@ -108,7 +108,7 @@ def norm_silu_depthwise(
     norm = *vectors(source, gamma, beta), float(eps), sums, rows_of(source).parts, statistics.mean, statistics.var
     launch = kernel("depthwise", "depthwise_forward", x.dtype, window.kernel[0], window.stride[0], True)
     args = source, taps, *depthwise.planes_of(window, source, size, out), *tiles.cut, *norm, y
-    launch((tiles.number, channels), (THREADS,), args, depthwise.bytes_of(tiles, x))
+    launch((tiles.number, channels), tiles.block, args, depthwise.bytes_of(tiles, x))
     return channel_first(y), statistics
 
 
@@ -139,14 +139,14 @@ def norm_silu_depthwise_grad(
     launch = kernel("depthwise", "depthwise_input_grad", x.dtype, window.kernel[0], window.stride[0], True)
     norm = source, scale, shift, eps, mean, var, sums
     args = up, taps, *depthwise.planes_of(window, source, size, out), *tiles.cut, *norm, g
-    launch((tiles.number, channels), (THREADS,), args, depthwise.bytes_of(tiles, x))
+    launch((tiles.number, channels), tiles.block, args, depthwise.bytes_of(tiles, x))
 
     rows = rows_of(source)
     dgamma, dbeta = cupy.empty_like(scale), cupy.empty_like(scale)
     share = 0.0 if statistics.fixed else 1 / rows.length
     finish = kernel("depthwise", "gradient_of_norm", x.dtype)
     args = source, g, rows.length, rows.chunk, scale, mean, var, eps, share, sums, tiles.number, dgamma, dbeta
-    finish(rows.grid, (THREADS,), args)
+    finish(rows.grid, rows.block(1), args)
     return channel_first(g), dgamma.astype(gamma.dtype, copy=False), dbeta.astype(gamma.dtype, copy=False), dw
 
 
@@ -161,10 +161,10 @@ def pooled_activation(y: Array, gamma: Array, beta: Array, eps: float, given: Gi
     channels, images = source.shape[:2]
     statistics, sums = start(source, eps, given)
     pooled = cupy.empty((channels, images), statistics.mean.dtype)
-    team, count, grid = _teams(source)
+    team, count, grid, block = _teams(source)
     launch = kernel("squeeze_excite", "pool", y.dtype, team)
     norm = *vectors(source, gamma, beta), float(eps), sums, rows_of(source).parts, statistics.mean, statistics.var
-    launch(grid, (THREADS,), (source, images, area_of(source), count, *norm, pooled))
+    launch(grid, block, (source, images, area_of(source), count, *norm, pooled))
     return pooled.T.astype(y.dtype, copy=False), statistics
 
 
@@ -179,7 +179,7 @@ def excite(y: Array, gamma: Array, beta: Array, gate: Array, statistics: Statist
     scale, shift, mean, var = vectors(source, gamma, beta, statistics.mean, statistics.var)
     launch = kernel("squeeze_excite", "excite", y.dtype, width)
     norm = scale, shift, float(statistics.eps), mean, var, widened(gate.T, y)
-    launch(rows.grid, (THREADS,), (source, rows.length, rows.chunk, area_of(source), *norm, z))
+    launch(rows.grid, rows.block(width), (source, rows.length, rows.chunk, area_of(source), *norm, z))
     return channel_first(z)
 
 
@@ -192,10 +192,10 @@ def excite_sums(y: Array, gamma: Array, beta: Array, dz: Array, statistics: Stat
     channels, images = source.shape[:2]
     scale, shift, mean, var = vectors(source, gamma, beta, statistics.mean, statistics.var)
     sums = cupy.empty((channels, images, 6), mean.dtype)
-    team, count, grid = _teams(source)
+    team, count, grid, block = _teams(source)
     launch = kernel("squeeze_excite", "excite_sums", y.dtype, team)
     planes = images, area_of(source), count
-    launch(grid, (THREADS,), (source, channel_major(dz), *planes, scale, shift, float(statistics.eps), mean, var, sums))
+    launch(grid, block, (source, channel_major(dz), *planes, scale, shift, float(statistics.eps), mean, var, sums))
     return sums
 
 
@@ -224,15 +224,16 @@ def excite_grad(
     planes = widened(gate.T, y), widened(dpooled.T, y), plain(sums)
     launch = kernel("squeeze_excite", "excite_gradient", y.dtype, width)
     images = source, up, rows.length, rows.chunk, area_of(source)
-    launch(rows.grid, (THREADS,), (*images, *norm, *planes, dy, dgamma, dbeta))
+    launch(rows.grid, rows.block(width), (*images, *norm, *planes, dy, dgamma, dbeta))
     return channel_first(dy), dgamma.astype(gamma.dtype, copy=False), dbeta.astype(gamma.dtype, copy=False)
 
 
-def _teams(source: Array) -> tuple[int, int, tuple[int, int]]:
-    """Threads that do a plane together, planes for a block, and the grid."""
+def _teams(source: Array) -> tuple[int, int, tuple[int, int], tuple[int]]:
+    """Threads that do a plane together, planes for a block, the grid, and the block."""
     channels, images = source.shape[:2]
-    area = area_of(source)
-    team = THREADS if area >= LARGE_PLANE else WARP
-    least = THREADS // team  # planes that keep every warp busy
+    if area_of(source) >= LARGE_PLANE:
+        team, least = THREADS, 1
+    else:
+        team, least = WARP, min(THREADS // WARP, images)  # planes that keep every warp of a block busy
     count = max(least, -(-images // max(1, PLANE_BLOCKS // channels)))
-    return team, count, (-(-images // count), channels)
+    return team, count, (-(-images // count), channels), (team * least,)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from ..base import Array
 from .launch import STORED, computing
 
-THREADS = 256
+WARP = 32
+THREADS = 256  # in a block, at most
 ROOMY = 4096  # numbers that make a block worth starting
 UNIT = 2048  # what a block's share is a multiple of: so many numbers fill its threads' widest accesses
 FILLING = 1024  # blocks that fill any device; a constant, so that the order of sums is the same on all of them
@@ -96,6 +97,11 @@ def vector_width(length: int, *arrays: Array) -> int:
     return width
 
 
+def block_for(pieces: int) -> tuple[int]:
+    """Threads for so many pieces of work: whole warps, and none that would only wait."""
+    return (min(THREADS, -(-max(1, pieces) // WARP) * WARP),)
+
+
 class Rows(NamedTuple):
     """How the rows of a C-contiguous array, one a channel, are shared out among blocks."""
 
@@ -107,6 +113,10 @@ class Rows(NamedTuple):
     @property
     def grid(self) -> tuple[int, int]:
         return self.parts, self.channels
+
+    def block(self, width: int) -> tuple[int]:
+        """Threads for a part of a row, each taking ``width`` numbers at a time."""
+        return block_for(min(self.chunk, self.length) // width)
 
 
 def rows_of(x: Array) -> Rows:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..base import Array, Statistics
 from .launch import computing, kernel
-from .layout import THREADS, channel_first, channel_major, require_shape, rows_of, vector_width, widened
+from .layout import channel_first, channel_major, require_shape, rows_of, vector_width, widened
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -41,7 +41,7 @@ def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     rows, width = rows_of(source), vector_width(source[0].size, source, y)
     factor, term = vectors(source, scale, shift)
     launch = kernel("normalization", "scale_shift", x.dtype, width)
-    launch(rows.grid, (THREADS,), (source, rows.length, rows.chunk, factor, term, y))
+    launch(rows.grid, rows.block(width), (source, rows.length, rows.chunk, factor, term, y))
     return channel_first(y)
 
 
@@ -70,7 +70,7 @@ def channel_sums(source: Array) -> Array:
     rows, width = rows_of(source), vector_width(source[0].size, source)
     sums = cupy.empty((rows.channels, rows.parts, 2), "float64")
     launch = kernel("normalization", "moments", source.dtype, width)
-    launch(rows.grid, (THREADS,), (source, rows.length, rows.chunk, sums))
+    launch(rows.grid, rows.block(width), (source, rows.length, rows.chunk, sums))
     return sums
 
 
@@ -94,7 +94,7 @@ def normalise(
     scale, shift = vectors(source, gamma, beta)
     launch = kernel("normalization", "normalise", source.dtype, width, mode)
     args = source, rows.length, rows.chunk, scale, shift, float(eps), sums, mask, area, skip, mean, var, y
-    launch(rows.grid, (THREADS,), args)
+    launch(rows.grid, rows.block(width), args)
 
 
 def normalise_grad(
@@ -117,10 +117,10 @@ def normalise_grad(
     dgamma, dbeta = cupy.empty_like(scale), cupy.empty_like(scale)
     common: tuple[Any, ...] = source, dy, rows.length, rows.chunk, scale, shift, mean, var, float(statistics.eps)
     launch = kernel("normalization", "gradient_sums", source.dtype, width, mode)
-    launch(rows.grid, (THREADS,), (*common, mask, area, sums))
+    launch(rows.grid, rows.block(width), (*common, mask, area, sums))
     launch = kernel("normalization", "gradient", source.dtype, width, mode)
     share = 0.0 if statistics.fixed else 1 / rows.length
-    launch(rows.grid, (THREADS,), (*common, share, mask, area, sums, dx, dgamma, dbeta))
+    launch(rows.grid, rows.block(width), (*common, share, mask, area, sums, dx, dgamma, dbeta))
     return dx, dgamma.astype(gamma.dtype, copy=False), dbeta.astype(gamma.dtype, copy=False)
 
 
