@@ -15,6 +15,7 @@ import numpy as np
 
 from . import tape
 from .backends import Array
+from .backends.device import is_array, zeros_like
 from .tensor import Tensor, wrap
 
 Tensors = Tensor | Sequence[Tensor]
@@ -57,7 +58,7 @@ def jvp(fn: Callable[..., Tensors], inputs: Tensors, tangents: Any, *, create_gr
         result = fn(*starts)
         outputs = _floats("jvp", "fn: output", [result] if isinstance(result, Tensor) else result)
         made = [y for y in outputs if y.node is not None]
-        upstream = [wrap(np.zeros_like(y.array)).requires_grad_() for y in made]
+        upstream = [wrap(zeros_like(y.array)).requires_grad_() for y in made]
         pulled = tape.grad(made, starts, upstream, create_graph=True, allow_unused=True)
     pairs = [(g, v) for g, v in zip(pulled, along, strict=True) if g is not None and g.node is not None]
     derivatives: Sequence[Tensor | None] = [None] * len(made)
@@ -124,7 +125,7 @@ def _split(pairs: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor]) -> 
 
 
 def _or_zeros(x: Tensor | None, like: Tensor) -> Tensor:
-    return wrap(np.zeros_like(like.array)) if x is None else x
+    return wrap(zeros_like(like.array)) if x is None else x
 
 
 def _starts(caller: str, inputs: Any, name: str, vectors: Any, create_graph: bool) -> tuple[list[Tensor], list[Tensor]]:
@@ -151,7 +152,7 @@ def _starts(caller: str, inputs: Any, name: str, vectors: Any, create_graph: boo
 
 
 def _array(value: Any) -> Array:
-    return value if hasattr(value, "dtype") else np.asarray(value)
+    return value if is_array(value) else np.asarray(value)
 
 
 def _floats(caller: str, what: str, tensors: Any) -> list[Tensor]:

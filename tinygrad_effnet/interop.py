@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backends.cupy.availability import require_device
+from .backends.device import device_of, is_array, is_on_device, on_host, require_one_place
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_HOST = 1  # DLPack's number for a CPU (dlpack.h, DLDeviceType)
+_HOST, _CUDA = 1, 2  # DLPack's numbers for a CPU and for an NVIDIA GPU (dlpack.h, DLDeviceType)
 
 # what a ufunc means for a tensor: its method when the tensor stands first, and when it stands second
 _UFUNCS = {
@@ -45,7 +48,18 @@ class Interop:
 
     # -- NumPy -----------------------------------------------------------------------------------------------------
     def numpy(self) -> np.ndarray:
-        """The numbers as a read-only NumPy array that shares memory; ``.numpy().copy()`` gives one to write to."""
+        """The numbers as a read-only NumPy array that shares memory; ``.numpy().copy()`` gives one to write to.
+
+        Raises
+        ------
+        TypeError
+            The tensor lies on a device, whose memory NumPy cannot share.
+        """
+        if is_on_device(self.array):
+            raise TypeError(
+                f"numpy(): the tensor (shape {self.array.shape}) lies on {self.device}, and NumPy reads the host's "
+                "memory only; copy it there first: x.cpu().numpy()"
+            )
         view = self.array.view()
         view.flags.writeable = False
         return view
@@ -71,6 +85,28 @@ class Interop:
         if isinstance(inputs[0], Interop):
             return getattr(inputs[0], first)(*inputs[1:])
         return getattr(inputs[1], second)(inputs[0])
+
+    # -- devices ---------------------------------------------------------------------------------------------------
+    @property
+    def device(self) -> str:
+        """Where the numbers lie: "cpu", or "cuda:0", "cuda:1", ..."""
+        return device_of(self.array)
+
+    def cpu(self) -> Tensor:
+        """This tensor in the host's memory; itself where it lies there."""
+        return self.to("cpu")  # type: ignore[attr-defined]
+
+    def cuda(self, device: int | None = None) -> Tensor:
+        """This tensor on a GPU: the current one, or that of the number given; itself where it lies there."""
+        return self.to("cuda" if device is None else f"cuda:{device}")  # type: ignore[attr-defined]
+
+    def _readable(self) -> np.ndarray:
+        """The numbers for ``repr``, which may look at what lies anywhere."""
+        return on_host(self.array) if is_on_device(self.array) else self.array
+
+    def _place(self) -> str:
+        """What ``repr`` says of the device; nothing on the host."""
+        return f", device={self.device!r}" if is_on_device(self.array) else ""
 
     # -- DLPack ----------------------------------------------------------------------------------------------------
     def __dlpack__(self, **options: Any) -> Any:
@@ -106,17 +142,19 @@ class Interop:
         return kind(self, requires_grad=self.requires_grad)  # type: ignore[attr-defined]
 
 
-def borrow(x: Any) -> np.ndarray:
-    """The array behind an object that speaks DLPack, without copying. TypeError for others, and for a device's."""
+def borrow(x: Any) -> Any:
+    """The array behind an object that speaks DLPack, without copying. TypeError for what has none of ours."""
     if not hasattr(x, "__dlpack__") or not hasattr(x, "__dlpack_device__"):
         raise TypeError(
             f"from_dlpack(x): a {type(x).__name__} does not speak DLPack (it has no __dlpack__); use Tensor(x)"
         )
     kind, number = x.__dlpack_device__()
+    if kind == _CUDA:
+        return require_device("from_dlpack(x)").from_dlpack(x)
     if kind != _HOST:
         raise TypeError(
             f"from_dlpack(x): the memory of this {type(x).__name__} lies on device {number} of DLPack's kind {kind!r}, "
-            "not on the host; move it there first, in PyTorch with x.cpu()"
+            "neither the host nor an NVIDIA GPU; move it to the host first, in PyTorch with x.cpu()"
         )
     return np.from_dlpack(x)
 
@@ -127,6 +165,17 @@ def check_numbers(array: Any) -> Any:
         kind = "a masked array; fill it first" if np.ma.isMaskedArray(array) else f"dtype {array.dtype}"
         raise TypeError(f"Tensor(data): numbers expected, got {kind}")
     return np.asarray(array) if isinstance(array, np.ndarray) else array  # a memory map is an array like any other
+
+
+def check_write(array: Any, value: Any) -> None:
+    """Refuse ``tensor[...] = value`` where the tensor's memory is read-only, or the value lies elsewhere."""
+    if not getattr(array.flags, "writeable", True):  # a device's memory always is
+        raise ValueError(
+            f"tensor[...] = value: the memory of this tensor (shape {array.shape}) is read-only, as its owner or a "
+            "broadcast left it; write to a copy, Tensor(x)"
+        )
+    if is_array(value):
+        require_one_place("tensor[...] = value", tensor=array, value=value)
 
 
 def _symbol(ufunc: str) -> str:

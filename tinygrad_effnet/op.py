@@ -23,6 +23,7 @@ import numpy as np
 
 from . import tape, versions
 from .backends import Array, Backend, backend_of
+from .backends.device import MixedDevicesError, is_array, number_like
 from .contract import Contract
 from .lines import Line, line_text, users_line
 from .tensor import Tensor, functions, wrap
@@ -180,7 +181,11 @@ class Op(tape.Node):
         if recorded and len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):
             arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
         self.contract.check(self, arrays)
-        result = self.forward(backend_of(arrays), *arrays)
+        try:
+            kernels = backend_of(arrays)
+        except MixedDevicesError as error:
+            raise error.named(self.name, self.contract.name_of) from None
+        result = self.forward(kernels, *arrays)
         if recorded:
             self._record(operands, arrays, result if type(result) is tuple else (result,))
         node = self if recorded else None
@@ -213,8 +218,9 @@ class Op(tape.Node):
             if self.once_differentiable and tape.is_grad_enabled():
                 raise RuntimeError(f"{self.name} has no second derivative (for create_graph=True){self.instead}")
             if len(gradients) > 1:  # to one of several results, perhaps, nothing came
+                xp = backend_of([dy.array for dy in gradients if dy is not None]).xp
                 pairs = zip(gradients, self.outputs, strict=True)
-                gradients = [wrap(np.zeros(*output)) if dy is None else dy for dy, output in pairs]
+                gradients = [wrap(xp.zeros(*output)) if dy is None else dy for dy, output in pairs]
             rule: Callable[..., Any] = self.backward
             for around in _around_rules:
                 rule = partial(around, self, rule)
@@ -255,9 +261,9 @@ def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
     given = [x for x in operands if type(x) is not float and type(x) is not int]
     if len(given) == 1 and isinstance(given[0], Tensor) and given[0].array.dtype.kind == "f":  # x * 2.0: most of them
         dtype = given[0].array.dtype
-        return [x if x is given[0] else wrap(np.asarray(x, dtype)) for x in operands]
+        return [x if x is given[0] else wrap(number_like(x, dtype, given[0].array)) for x in operands]
     for i, x in enumerate(operands):
-        if not isinstance(x, (Tensor, int, float, np.ndarray, np.generic, list, tuple)):
+        if not isinstance(x, (Tensor, int, float, np.generic, list, tuple)) and not is_array(x):
             raise TypeError(
                 f"{op.name}: {op.contract.name_of(i)} is a {type(x).__name__}; expected a Tensor, an array or a number"
             )
@@ -265,7 +271,8 @@ def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
     dtype = common_dtype([x.dtype if isinstance(x, Tensor) else type(x) for x in tensors])
     if not op.integers:
         _refuse_integers(op, tensors, dtype)
-    made = [x if isinstance(x, Tensor) else wrap(np.asarray(x, dtype)) for x in tensors]
+    beside = next((x.array for x in tensors if isinstance(x, Tensor)), None)
+    made = [x if isinstance(x, Tensor) else wrap(number_like(x, dtype, beside)) for x in tensors]
     return [x if x.dtype == dtype else x.to(dtype) for x in made]
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from . import tape, versions
-from .interop import Interop, borrow, check_numbers
+from .backends import newborn
+from .backends.device import require_one_place
+from .interop import Interop, borrow, check_numbers, check_write
 
 Array = Any
 Number = int | float | bool
@@ -147,10 +149,10 @@ class Tensor(Interop):
         return bool(self.array.item())
 
     def __repr__(self) -> str:
-        text = np.array2string(self.array, separator=", ", prefix="Tensor(", threshold=100)
+        text = np.array2string(self._readable(), separator=", ", prefix="Tensor(", threshold=100)
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         origin = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.name}"
-        return f"Tensor({text}{dtype}{origin})"
+        return f"Tensor({text}{dtype}{self._place()}{origin})"
 
     # -- the tape ------------------------------------------------------------------------------------------------
     @property
@@ -225,6 +227,7 @@ class Tensor(Interop):
             raise ValueError(
                 f"{caller}: the gradient has shape {gradient.shape}, but the tensor {self.shape}; they must agree"
             )
+        require_one_place(caller, tensor=self.array, gradient=gradient.array)
         return gradient if gradient.dtype == self.dtype else gradient.to(self.dtype)
 
     def accumulate_grad(self, gradient: Tensor) -> None:
@@ -282,12 +285,9 @@ class Tensor(Interop):
                 "tensor[...] = value would change numbers that the tape has recorded; write inside no_grad() for a "
                 "leaf, or build a new tensor with where(), cat() or pad()"
             )
-        if not self.array.flags.writeable:
-            raise ValueError(
-                f"tensor[...] = value: the memory of this tensor (shape {self.shape}) is read-only, as its owner or a "
-                "broadcast left it; write to a copy, Tensor(x)"
-            )
-        self.array[plain_index(index)] = value.array if isinstance(value, Tensor) else value
+        value = value.array if isinstance(value, Tensor) else value
+        check_write(self.array, value)
+        self.array[plain_index(index)] = value
         versions.wrote("tensor[...] = value", self.array)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -301,7 +301,7 @@ class Tensor(Interop):
     sum, mean, var, std = map(_method, ("sum", "mean", "var", "std"))
     max, min, amax, amin, argmax = map(_method, ("amax", "amin", "amax", "amin", "argmax"))
     transpose, flatten, squeeze, unsqueeze = map(_method, ("transpose", "flatten", "squeeze", "unsqueeze"))
-    matmul, to, sum_to = map(_method, ("matmul", "cast", "sum_to"))
+    matmul, to, sum_to = map(_method, ("matmul", "to", "sum_to"))
 
     def reshape(self, *shape: Any) -> Tensor:
         return functions["reshape"](self, _sizes(shape))
@@ -355,14 +355,14 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def from_dlpack(x: Any) -> Tensor:
-    """A tensor that shares memory with a PyTorch tensor, or any other array on the host that speaks DLPack.
+    """A tensor that shares memory with a PyTorch tensor, or any other array that speaks DLPack, wherever it lies.
 
     Writing to one changes the other, unless the other library lent the memory as read-only.
 
     Raises
     ------
     TypeError
-        ``x`` does not speak DLPack, lies on a device, or holds no numbers.
+        ``x`` does not speak DLPack, lies on another kind of device than CUDA's, or holds no numbers.
     """
     return wrap(check_numbers(borrow(x)))
 
@@ -373,14 +373,14 @@ def _to_array(data: Any, dtype: Any) -> Array:
     elif isinstance(data, np.generic):
         data = np.asarray(data)
     if hasattr(data, "dtype") and hasattr(data, "astype"):  # an array of the host or of a device
-        return check_numbers(data.astype(dtype or data.dtype, copy=True))
+        return newborn(check_numbers(data.astype(dtype or data.dtype, copy=True)))
     try:
         array = np.array(plain_index(data), dtype=dtype)
     except ValueError as error:
         raise ValueError(
             f"Tensor(data): the lists cannot be made an array; are they of equal lengths? {error}"
         ) from None
-    return check_numbers(array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array)
+    return newborn(check_numbers(array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array))
 
 
 def plain_index(value: Any) -> Any:

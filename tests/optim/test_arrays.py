@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_effnet.optim.arrays import BLOCK, blocks, on_host
+from tinygrad_effnet.optim.arrays import BLOCK, blocks
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.booleans())
@@ -25,11 +25,3 @@ def test_pieces_are_small_and_in_order():
     pieces = [piece for (piece,) in blocks(array)]
     assert [piece.size for piece in pieces] == [BLOCK, BLOCK, 3]
     np.testing.assert_array_equal(np.concatenate(pieces), array[0])
-
-
-def test_a_copy_on_the_host_shares_nothing():
-    array = np.arange(6.0).reshape(2, 3).T
-    copy = on_host(array)
-    assert copy.flags.c_contiguous
-    assert not np.shares_memory(copy, array)
-    np.testing.assert_array_equal(copy, array)

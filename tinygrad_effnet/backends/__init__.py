@@ -1,7 +1,8 @@
 """Where arrays are computed: the choice of a backend, made once for each operation.
 
 The array's type decides between host and device (`numpy.ndarray` or `cupy.ndarray`); `use_backend` decides which of the
-host's backends runs: ``loops``, ``numpy`` or ``numba``. Nothing is imported before it is first chosen.
+host's backends runs: ``loops``, ``numpy`` or ``numba``. ``use_backend("cupy")`` decides where new tensors are made.
+Nothing is imported before it is first chosen.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
+from . import device
 from .base import Array, Backend, Given, Padding, Pair, Squeeze, Statistics, Window
 
 __all__ = [
@@ -50,7 +52,17 @@ def _numba() -> Backend:
     return Numba()
 
 
-_makers: dict[str, Callable[[], Backend]] = {"loops": _loops, "numpy": _numpy, "numba": _numba}
+def _cupy() -> Backend:
+    from .cupy.availability import require_device
+
+    cupy = require_device("use_backend('cupy')")
+    from .cupy.backend import CuPy
+
+    return CuPy(cupy)
+
+
+_makers: dict[str, Callable[[], Backend]] = {"loops": _loops, "numpy": _numpy, "numba": _numba, "cupy": _cupy}
+_HOSTS = ("loops", "numpy", "numba")
 _made: dict[str, Backend] = {}
 
 
@@ -67,15 +79,18 @@ _choice = _Choice()
 
 
 def available_backends() -> list[str]:
-    """Names of the backends that can run here, from the most readable to the fastest."""
-    return [name for name in _makers if name != "numba" or importlib.util.find_spec("numba")]
+    """Names of the host's backends that can run here, from the most readable to the fastest.
+
+    Whether ``cupy`` can run as well takes a driver to tell: ``use_backend("cupy")`` does, or says what is missing.
+    """
+    return [name for name in _HOSTS if name != "numba" or importlib.util.find_spec("numba")]
 
 
 def _get(name: str) -> Backend:
     if name not in _made:
         if name not in _makers:
-            raise ValueError(f"use_backend(name): {name!r} is not a backend; choose one of {available_backends()}")
-        if name not in available_backends():
+            raise ValueError(f"use_backend(name): {name!r} is not a backend; choose one of {list(_makers)}")
+        if name in _HOSTS and name not in available_backends():
             raise ImportError(
                 f"use_backend({name!r}) needs the package {name!r}, which is not installed: pip install {name}, "
                 f"or choose one of {available_backends()}"
@@ -85,7 +100,7 @@ def _get(name: str) -> Backend:
 
 
 def current_backend() -> Backend:
-    """The host backend in use: the innermost ``with use_backend(...)``'s, else the process's, else the fastest."""
+    """The backend in use: the innermost ``with use_backend(...)``'s, else the process's, else the host's fastest."""
     global _default
     if _choice.blocks:
         return _choice.blocks[-1]
@@ -99,16 +114,40 @@ def backend_of(arrays: Sequence[Array]) -> Backend:
 
     Raises
     ------
+    device.MixedDevicesError
+        They lie in different memories.
     TypeError
         An array lies where no backend of ours computes.
     """
     for array in arrays:
         if type(array) is not np.ndarray:
+            return _backend_of_device(arrays)
+    backend = current_backend()
+    return backend if backend.xp is np else _host_backend()
+
+
+def _backend_of_device(arrays: Sequence[Array]) -> Backend:
+    for array in arrays:
+        if type(array) is not np.ndarray and not device.is_on_device(array):
             raise TypeError(
                 f"an array of type {type(array).__name__} lies where no backend here computes; "
                 "convert it to a numpy.ndarray"
             )
-    return current_backend()
+    if len({device.device_of(array) for array in arrays}) > 1:
+        names = [f"argument {i}" for i in range(len(arrays))]
+        raise device.MixedDevicesError(device.mixing("this operation", names, arrays), arrays)
+    return _get("cupy")
+
+
+def _host_backend() -> Backend:
+    """The backend for the host's arrays where new ones are made on a device."""
+    chosen = [backend for backend in (_default, *_choice.blocks) if backend is not None and backend.xp is np]
+    return chosen[-1] if chosen else _get(available_backends()[-1])
+
+
+def newborn(array: Array) -> Array:
+    """A new array of the host, carried to where new tensors are made: a device inside ``use_backend("cupy")``."""
+    return array if current_backend().xp is np or type(array) is not np.ndarray else device.move(array, "cuda")
 
 
 def set_num_threads(n: int) -> None:
@@ -136,20 +175,22 @@ def set_num_threads(n: int) -> None:
 
 
 class use_backend:  # noqa: N801 - reads as a statement, like torch.no_grad
-    """Choose the host backend: for the process as a call, for one block of one thread as a context manager.
+    """Choose the backend: for the process as a call, for one block of one thread as a context manager.
 
     Parameters
     ----------
-    name : "loops", "numpy" or "numba"
+    name : "loops", "numpy", "numba" or "cupy"
         ``loops`` is plain Python over scalars, to read and to test against; ``numpy`` is vectorised; ``numba`` is
-        compiled and the default where Numba is installed.
+        compiled and the default where Numba is installed. These compute with what lies on the host. ``cupy`` makes
+        new tensors and modules on the current GPU, where the type of their arrays then chooses its kernels; what lies
+        on the host already stays there (move it with ``.to("cupy")``) and is computed with on the host.
 
     Raises
     ------
     ValueError
         There is no such backend.
     ImportError
-        The backend needs a package that is not installed.
+        The backend needs a package, a driver or a device that is not there; the message says which to install.
 
     Examples
     --------

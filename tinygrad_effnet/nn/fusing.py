@@ -6,7 +6,8 @@ what the fused operation computes.
 
 from __future__ import annotations
 
-from ..backends import current_backend
+from ..backends import backend_of
+from ..tensor import Tensor
 from .activations import SiLU
 from .layers import BatchNorm2d, Conv2d, StochasticDepth
 from .module import Module
@@ -14,9 +15,9 @@ from .module import Module
 REPLACED = {BatchNorm2d, Conv2d, SiLU, StochasticDepth}  # what fused operations compute; subclasses may do otherwise
 
 
-def wants_fused(fused: bool | None) -> bool:
-    """What a ``fused`` switch means here: None is on where the backend has kernels for it."""
-    return current_backend().has_fused if fused is None else fused
+def wants_fused(fused: bool | None, x: Tensor) -> bool:
+    """What a ``fused`` switch means for x: None is on where the backend that computes with x has kernels for it."""
+    return backend_of([x.array]).has_fused if fused is None else fused
 
 
 def is_plain(module: Module) -> bool:

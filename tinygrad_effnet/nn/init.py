@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import versions
+from ..backends.device import array_like, is_array
 from ..ops.random import default_generator
 from ..tensor import Tensor
 
@@ -99,5 +100,5 @@ def empty(*shape: int) -> np.ndarray:
 
 def _fill(tensor: Tensor, values: Any, writer: str) -> Tensor:
     versions.wrote(writer, tensor.array)
-    tensor.array[...] = values
+    tensor.array[...] = array_like(values, tensor.array) if is_array(values) else values
     return tensor

@@ -53,7 +53,7 @@ class ConvNormAct(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        if self.act is not None and wants_fused(self.fused) and is_plain(self.norm) and is_plain(self.act):
+        if self.act is not None and wants_fused(self.fused, x) and is_plain(self.norm) and is_plain(self.act):
             return ops.norm_silu(y, self.norm.begin())
         y = self.norm(y)
         return y if self.act is None else self.act(y)
@@ -153,7 +153,7 @@ class MBConv(Module):
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
-        if wants_fused(self.fused) and self.is_plain:
+        if wants_fused(self.fused, x) and self.is_plain:
             return self._fused(x)
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)

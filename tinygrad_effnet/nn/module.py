@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import versions
+from ..backends.device import array_like, is_array, move, place_named
 from ..tensor import Hook, Tensor
 from .summary import Summary, summarize
 
@@ -163,15 +164,40 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self: M, dtype: Any) -> M:
-        """Convert floating-point parameters and buffers to ``dtype``, in place; gradients are forgotten."""
+    def to(self: M, target: Any) -> M:
+        """Move parameters and buffers to another memory, or convert the floating-point ones, in place.
+
+        Parameters
+        ----------
+        target : str or dtype
+            A place, as `ops.to` has them ("cpu", "cupy", "cuda:1"): gradients move too, and the state of an optimiser
+            follows at its next step. Or a dtype: gradients are forgotten.
+
+        Raises
+        ------
+        ImportError
+            There is no such GPU, or CuPy or a driver is missing. Nothing has been moved then.
+        """
+        place = place_named(target)
         for _, tensor in self._named(Tensor):
-            if tensor.dtype.kind == "f" and tensor.dtype != np.dtype(dtype):
+            if place is not None:
+                tensor.array = move(tensor.array, place)
+                if tensor.grad is not None:
+                    tensor.grad = tensor.grad.to(place)
+            elif tensor.dtype.kind == "f" and tensor.dtype != np.dtype(target):
                 recorded = tensor.requires_grad
                 tensor.requires_grad = False
-                tensor.array, tensor.grad = tensor.array.astype(dtype), None
+                tensor.array, tensor.grad = tensor.array.astype(target), None
                 tensor.requires_grad = recorded
         return self
+
+    def cpu(self: M) -> M:
+        """Move everything to the host's memory."""
+        return self.to("cpu")
+
+    def cuda(self: M, device: int | None = None) -> M:
+        """Move everything to a GPU: the current one, or that of the number given."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
 
     def double(self: M) -> M:
         return self.to(np.float64)
@@ -185,7 +211,7 @@ class Module:
         return {name: tensor.detach() for name, tensor in self._named((Parameter, Buffer))}  # type: ignore[arg-type]
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Differences:
-        """Copy tensors or arrays into the parameters and buffers of the same names.
+        """Copy tensors or arrays, wherever they lie, into the parameters and buffers of the same names.
 
         Parameters
         ----------
@@ -199,7 +225,8 @@ class Module:
             Names or shapes differ; every difference is listed, and nothing has been changed.
         """
         own: dict[str, Tensor] = dict(self._named((Parameter, Buffer)))  # type: ignore[arg-type]
-        given = {name: value.array if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}
+        given = {name: value.array if isinstance(value, Tensor) else value for name, value in state.items()}
+        given = {name: value if is_array(value) else np.asarray(value) for name, value in given.items()}
         differences = Differences([n for n in own if n not in given], [n for n in given if n not in own])
         shared = [name for name in own if name in given]
         problems = [
@@ -218,7 +245,7 @@ class Module:
             )
         versions.wrote("load_state_dict()", *[own[name].array for name in shared])
         for name in shared:
-            own[name].array[...] = given[name]
+            own[name].array[...] = array_like(given[name], own[name].array)
         return differences
 
     # -- pictures --------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from .arithmetic import (
     where,
 )
 from .convolution import conv2d, depthwise_conv2d
+from .device import to
 from .elementwise import cos, erf, exp, log, log1p, sin, sqrt
 from .fused import Norm, norm_add, norm_silu, norm_silu_depthwise, norm_silu_squeeze_excite
 from .loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss, nll_loss
@@ -140,6 +141,7 @@ __all__ = [
     "sum",
     "sum_to",
     "tanh",
+    "to",
     "transpose",
     "unsqueeze",
     "var",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, Backend, backend_of
+from ..backends.device import is_array, require_one_place
 from ..contract import broadcastable, refuse_broadcast
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
@@ -347,11 +348,15 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     TypeError
         ``condition`` is not boolean.
     """
-    mask = condition.array if isinstance(condition, Tensor) else np.asarray(condition)
+    mask = condition.array if isinstance(condition, Tensor) else condition
+    mask = mask if is_array(mask) else np.asarray(mask)
     if mask.dtype != np.bool_:
         raise TypeError(
             f"where(condition): expected booleans, got {mask.dtype}; compare first, e.g. where(x > 0, a, b)"
         )
+    for name, x in {"a": a, "b": b}.items():
+        if isinstance(x, Tensor):
+            require_one_place("where", condition=mask, **{name: x.array})
     return Where(mask)(a, b)
 
 
@@ -370,7 +375,10 @@ def _comparison(name: str, symbol: str) -> Any:
         left = a.array if isinstance(a, Tensor) else a
         right = b.array if isinstance(b, Tensor) else b
         try:
-            return wrap(np.asarray(holds(left, right)))
+            if is_array(left) and is_array(right):
+                require_one_place(name, a=left, b=right)
+            result = holds(left, right)
+            return wrap(result if is_array(result) else np.asarray(result))
         except ValueError:
             shapes = np.shape(left), np.shape(right)
             if not broadcastable(shapes):

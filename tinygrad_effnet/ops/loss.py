@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ..backends import Array, backend_of
+from ..backends.device import is_array, is_on_device, require_one_place
 from ..contract import expect_arrays
 from ..op import function
 from ..tensor import Tensor, wrap
@@ -66,6 +69,9 @@ def cross_entropy(
     ignore_index : int
         Samples with this label count for nothing.
 
+    ``target`` and ``weight`` lie where the logits do. On a GPU a label outside 0..K-1 is no error, since seeing it
+    would stop the device: the loss becomes NaN.
+
     Returns
     -------
     Tensor () or, with ``reduction="none"``, (N,)
@@ -85,27 +91,39 @@ def cross_entropy(
         )
     checked_smoothing("cross_entropy", label_smoothing)
     classes = logits.shape[1]
-    weights = np.ones(classes, logits.dtype) if weight is None else _plain(weight).astype(logits.dtype)
+    xp = backend_of([logits.array]).xp
+    weights = xp.ones(classes, logits.dtype) if weight is None else _plain(weight).astype(logits.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"cross_entropy(weight): shape {weights.shape}; expected ({classes},), one weight a class")
     labels = _plain(target)
+    require_one_place("cross_entropy", logits=logits.array, target=labels, weight=weights)
     if labels.dtype.kind == "f" and labels.shape == logits.shape:
-        hard, counted = labels, np.asarray(len(labels))
+        hard, divisor = labels, float(len(labels))
     else:
-        hard = _one_hot("cross_entropy", labels, logits.shape, ignore_index, logits.dtype)
-        counted = hard @ weights
+        hard = _one_hot("cross_entropy", labels, logits, ignore_index)
+        divisor = _total(hard @ weights)
     spread = hard.sum(axis=1, keepdims=True) * (label_smoothing / classes)  # nothing for an ignored sample
     goal = ((1 - label_smoothing) * hard + spread) * weights
     loss = -sum(log_softmax(logits, 1) * wrap(goal.astype(logits.dtype)), 1)
-    return _reduce("cross_entropy", loss, reduction, float(counted.sum()))
+    return _reduce("cross_entropy", loss, reduction, divisor)
 
 
-def _plain(values: Any) -> np.ndarray:
-    return values.array if isinstance(values, Tensor) else np.asarray(values)
+def _plain(values: Any) -> Array:
+    values = values.array if isinstance(values, Tensor) else values
+    return values if is_array(values) else np.asarray(values)
 
 
-def _one_hot(name: str, labels: np.ndarray, shape: tuple[int, ...], ignore_index: int, dtype: Any) -> np.ndarray:
-    """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored."""
+def _total(counted: Array) -> Any:
+    """The sum as a divisor: a number on the host; on a device it stays there, since reading it would wait for all."""
+    return wrap(counted.sum()) if is_on_device(counted) else float(counted.sum())
+
+
+def _one_hot(name: str, labels: Array, logits: Tensor, ignore_index: int) -> Array:
+    """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored.
+
+    On a device labels cannot be looked at without waiting for it: the row of a wrong one is NaN, and so is the loss.
+    """
+    shape, xp = logits.shape, backend_of([logits.array]).xp
     n, classes = shape
     if labels.shape != (n,):
         raise ValueError(
@@ -119,6 +137,9 @@ def _one_hot(name: str, labels: np.ndarray, shape: tuple[int, ...], ignore_index
         )
     ignored = labels == ignore_index
     wrong = ~ignored & ((labels < 0) | (labels >= classes))
+    hot = (labels[:, None] == xp.arange(classes)) & ~ignored[:, None]
+    if is_on_device(labels):
+        return xp.where(wrong[:, None], math.nan, hot.astype(logits.dtype)).astype(logits.dtype, copy=False)
     if wrong.any():
         first = int(np.argmax(wrong))
         hint = " Are the labels counted from 1? Subtract 1." if labels.min() >= 1 and labels.max() == classes else ""
@@ -126,9 +147,7 @@ def _one_hot(name: str, labels: np.ndarray, shape: tuple[int, ...], ignore_index
             f"{name}(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
             f"logits {shape}.{hint}"
         )
-    hot = np.zeros(shape, dtype)
-    hot[np.flatnonzero(~ignored), labels[~ignored]] = 1
-    return hot
+    return hot.astype(logits.dtype)
 
 
 @function
@@ -148,7 +167,8 @@ def binary_cross_entropy_with_logits(
     ValueError where shapes differ or a target is outside 0..1.
     """
     goal = _same_shape("binary_cross_entropy_with_logits", logits, target)
-    if goal.array.size and (goal.array.min() < 0 or goal.array.max() > 1):
+    # on a device the look would wait for all that is under way
+    if goal.array.size and not is_on_device(goal.array) and (goal.array.min() < 0 or goal.array.max() > 1):
         low, high = goal.array.min(), goal.array.max()
         raise ValueError(
             f"binary_cross_entropy_with_logits(target): entries from {low} to {high}; expected probabilities from 0 to "
@@ -174,7 +194,8 @@ def nll_loss(log_probabilities: Tensor, target: Any, weight: Any = None, reducti
             "reshape them"
         )
     labels = _plain(target)
-    hot = _one_hot("nll_loss", labels, log_probabilities.shape, -100, log_probabilities.dtype)
+    require_one_place("nll_loss", log_probabilities=log_probabilities.array, target=labels)
+    hot = _one_hot("nll_loss", labels, log_probabilities, -100)
     goal = hot if weight is None else hot * _plain(weight).astype(hot.dtype)
     loss = -sum(log_probabilities * wrap(goal), 1)
-    return _reduce("nll_loss", loss, reduction, float(goal.sum()))
+    return _reduce("nll_loss", loss, reduction, _total(goal))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backends import Array, Backend, Pair, Window
+from ..backends.device import array_like
 from ..contract import expect_arrays
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
@@ -186,8 +187,8 @@ def adaptive_avg_pool2d(x: Tensor, output_size: PairLike) -> Tensor:
     if height % rows == 0 and width % columns == 0:
         return avg_pool2d(x, (height // rows, width // columns))
     # a mean over rows and then over columns is a product with a matrix of weights from either side
-    down = wrap(_cells(height, rows, x.dtype))
-    across = wrap(_cells(width, columns, x.dtype).T)
+    down = wrap(array_like(_cells(height, rows, x.dtype), x.array))
+    across = wrap(array_like(_cells(width, columns, x.dtype).T, x.array))
     return matmul(matmul(down, x), across)
 
 

@@ -1,9 +1,8 @@
-"""What the optimisers need of arrays: walking over several at once, and copies on the host."""
+"""What the optimisers need of arrays: walking over several at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -34,9 +33,3 @@ def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     rows = [array.reshape(-1) for array in arrays]
     for start in range(0, rows[0].size, BLOCK):
         yield tuple([row[start : start + BLOCK] for row in rows])
-
-
-def on_host(array: Array) -> np.ndarray[Any, Any]:
-    """A copy as a NumPy array, in C order, wherever the original lies."""
-    copy: np.ndarray[Any, Any] = array.get() if hasattr(array, "get") else np.array(array, order="C")
-    return copy

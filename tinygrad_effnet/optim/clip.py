@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from .. import versions
 from ..backends import Array, backend_of
-from ..tensor import Tensor
+from ..backends.device import is_on_device
+from ..tensor import Tensor, wrap
 from .arrays import blocks
 from .optimizer import is_real
 
 
 def clip_grad_norm_(
     params: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> float:
+) -> Any:
     """Scale all gradients by one factor so that their norm, taken as of one long vector, is at most ``max_norm``.
 
     As ``torch.nn.utils.clip_grad_norm_`` (Pascanu et al. 2013, "On the difficulty of training recurrent neural
@@ -33,8 +35,8 @@ def clip_grad_norm_(
 
     Returns
     -------
-    float
-        The norm before clipping; 0 without gradients.
+    float, or Tensor of one entry where the gradients lie on a device
+        The norm before clipping; 0 without gradients. ``float()`` of it waits for the device.
 
     Raises
     ------
@@ -48,20 +50,42 @@ def clip_grad_norm_(
     if not is_real(norm_type) or not norm_type > 0:
         raise ValueError(f"clip_grad_norm_(norm_type): expected a number above 0, or infinity, got {norm_type!r}")
     gradients = _gradients(params, "clip_grad_norm_")
+    if any(is_on_device(g) for g in gradients):
+        return _clip_on_device(gradients, max_norm, norm_type, error_if_nonfinite)
     total = _norm(
         [_norm([_block_norm(piece, norm_type) for (piece,) in blocks(g)], norm_type) for g in gradients], norm_type
     )
     if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(
-            f"clip_grad_norm_: the norm of the gradients is {total}; look for the first infinite or NaN value in the "
-            "forward pass, or lower the learning rate"
-        )
+        _refuse(total)
     factor = max_norm / (total + 1e-6)  # as PyTorch has it
     if not factor >= 1:  # also when it is NaN: what is broken shall be seen
         versions.wrote("clip_grad_norm_()", *gradients)
         for g in gradients:
             g *= factor
     return total
+
+
+def _clip_on_device(gradients: list[Array], max_norm: float, p: float, error_if_nonfinite: bool) -> Tensor:
+    """The same without reading a number, so that the device never waits."""
+    xp = backend_of(gradients).xp
+    sizes = xp.concatenate([xp.abs(g).astype("float64").ravel() for g in gradients if g.size] or [xp.zeros(1)])
+    largest = sizes.max()
+    scale = xp.where((largest > 0) & xp.isfinite(largest), largest, 1.0)  # so that no power over- or underflows
+    total = largest if p == math.inf else scale * ((sizes / scale) ** p).sum() ** (1 / p)
+    if error_if_nonfinite and not math.isfinite(float(total)):
+        _refuse(float(total))
+    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
+    versions.wrote("clip_grad_norm_()", *gradients)
+    for g in gradients:
+        g *= factor.astype(g.dtype)
+    return wrap(total)
+
+
+def _refuse(total: float) -> None:
+    raise RuntimeError(
+        f"clip_grad_norm_: the norm of the gradients is {total}; look for the first infinite or NaN value in the "
+        "forward pass, or lower the learning rate"
+    )
 
 
 def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> None:

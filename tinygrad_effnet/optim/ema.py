@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import versions
 from ..backends import Array, backend_of
+from ..backends.device import array_like, copy_like, device_of, on_host
 from ..tensor import Tensor
-from .arrays import blocks, on_host
+from .arrays import blocks
 from .optimizer import is_real
 
 ModelState = Mapping[str, Tensor | Array]
@@ -99,6 +100,7 @@ class EMA:
             raise RuntimeError("EMA.update: the averaged weights are in the model now; leave the applied() block first")
         now = self._matching(self._model_state if model_state is None else model_state, "update(model_state)")
         d = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
+        self._follow(now)
         together: dict[int, tuple[Any, list[Array], list[Array]]] = {}
         for name, average in self.average.items():
             updates = backend_of([average]).updates
@@ -144,6 +146,7 @@ class EMA:
             raise ValueError(
                 f"EMA.applied(model_state): {locked[0]!r} is read-only; pass the model's tensors, not their .numpy()"
             )
+        self._follow(targets)
         originals = {name: array.copy() for name, array in targets.items()}
         self._applied = True
         try:
@@ -181,8 +184,14 @@ class EMA:
             raise ValueError(f'EMA.load(values): expected {{"updates": a whole number}}, got {dict(values)!r}')
         stored = self._matching(arrays, "load(arrays)")
         for name, average in self.average.items():
-            self.average[name] = backend_of([average]).xp.array(stored[name])  # to where the model lies
+            self.average[name] = copy_like(stored[name], average)  # to where the model lies
         self.updates = updates
+
+    def _follow(self, arrays: Mapping[str, Array]) -> None:
+        """Move the average to where the model lies now."""
+        for name, average in self.average.items():
+            if device_of(average) != device_of(arrays[name]):
+                self.average[name] = array_like(average, arrays[name])
 
     def _matching(self, model_state: ModelState, argument: str) -> dict[str, Array]:
         """The arrays of a state that has the average's names, shapes and dtypes."""

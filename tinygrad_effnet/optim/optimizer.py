@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import versions
 from ..backends import Array, backend_of
+from ..backends.device import array_like, copy_like, on_host
 from ..tensor import Tensor
-from .arrays import on_host
 from .parameters import Group, Params, as_groups, named_tensors
 
 
@@ -134,6 +134,8 @@ class Optimizer(ABC):
         for name in self.slots(group):
             if name not in state:
                 state[name] = backend_of([p.array]).xp.zeros(p.shape, p.dtype)
+            elif type(state[name]) is not type(p.array):  # the parameter has moved, and its state goes with it
+                state[name] = array_like(state[name], p.array)
         return state
 
     # -- parameter groups ------------------------------------------------------------------------------------------
@@ -241,9 +243,9 @@ class Optimizer(ABC):
         tensors = [p for _, p in self._parameters()]
         self.state.clear()
         for index, stored in state_dict["state"].items():
-            xp = backend_of([tensors[index].array]).xp
             self.state[tensors[index]] = {
-                name: xp.array(value) if hasattr(value, "shape") else value for name, value in stored.items()
+                name: copy_like(value, tensors[index].array) if hasattr(value, "shape") else value
+                for name, value in stored.items()
             }
 
     def state_arrays(self) -> dict[str, np.ndarray[Any, Any]]:

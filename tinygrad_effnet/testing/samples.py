@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops  # noqa: F401 - fills the registry
+from ..backends.device import array_like, is_on_device, on_host
 from ..op import Op, Shape, registry
 
 Rng = np.random.Generator
@@ -46,8 +47,19 @@ class Sample:
     arrays: list[np.ndarray]
 
     def __call__(self, *tensors: Any) -> Any:
-        """Apply a fresh operation to tensors, which need not hold the sample's own values."""
-        return self.make(*[tensor.array for tensor in tensors])(*tensors)
+        """Apply a fresh operation to tensors, which need not hold the sample's own values, nor lie on the host."""
+        op = self.make(*[on_host(t.array) if is_on_device(t.array) else t.array for t in tensors])
+        if is_on_device(tensors[0].array):
+            for name, value in vars(op).items():
+                setattr(op, name, _beside(value, tensors[0].array))
+        return op(*tensors)
+
+
+def _beside(value: Any, like: Any) -> Any:
+    """What an operation was made with: its arrays, masks say, in the memory where its inputs lie."""
+    if isinstance(value, tuple) and any(isinstance(v, np.ndarray) for v in value):
+        return tuple(_beside(v, like) for v in value)
+    return array_like(value, like) if isinstance(value, np.ndarray) else value
 
 
 Maker = Callable[[type[Op], Rng], list[Sample]]
@@ -172,6 +184,11 @@ def _cast(op: type[Op], rng: Rng) -> list[Sample]:
         Sample(f"float64 of {shape}", fixed(op, np.float64), [np.asarray(rng.standard_normal(shape))])
         for shape in SHAPES
     ]
+
+
+@samples_of("move")
+def _move(op: type[Op], rng: Rng) -> list[Sample]:
+    return [Sample(f"host, {shape}", fixed(op, "cpu"), [np.asarray(rng.standard_normal(shape))]) for shape in SHAPES]
 
 
 @samples_of("dropout", "stochastic_depth")

@@ -28,10 +28,12 @@ FAMILIES = (
     "depthwise",
     "depthwise_any",
     "images",
+    "indexing",
     "loss",
     "normalization",
     "optimiser",
     "pooling",
+    "random",
     "squeeze_excite",
 )
 

@@ -1,0 +1,211 @@
+"""An array that lies on a device which is not there: NumPy computes, and every way to or from the host is counted.
+
+It is as strict as CuPy, or stricter: no implicit conversion, no arithmetic with the host's arrays, no scalars as
+results, no arithmetic across devices, no assignment from the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from backends.cupy.standin import machine
+from backends.cupy.standin.machine import traffic
+
+
+class ndarray:
+    """What ``cupy.ndarray`` is to `cupy`."""
+
+    __slots__ = ("__weakref__", "_held", "_there", "base", "device")
+    __array_ufunc__ = None  # NumPy's operators leave the work to ours, which refuse
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, there: np.ndarray, base: ndarray | None = None, device: Any = None) -> None:
+        self._there, self.base = there, base
+        self.device = device or (base.device if base is not None else machine.Device())
+        self._held = 0 if base is not None else self.device.allocate(there.nbytes)
+
+    def __del__(self) -> None:
+        if getattr(self, "_held", 0):
+            self.device.free(self._held)
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+    shape = property(lambda self: self._there.shape)
+    dtype = property(lambda self: self._there.dtype)
+    ndim = property(lambda self: self._there.ndim)
+    size = property(lambda self: self._there.size)
+    itemsize = property(lambda self: self._there.itemsize)
+    nbytes = property(lambda self: self._there.nbytes)
+    strides = property(lambda self: self._there.strides)
+    T = property(lambda self: result(self._there.T, self))
+
+    @property
+    def flags(self) -> SimpleNamespace:
+        """Without ``writeable``: a device's memory has no such flag."""
+        own = self._there.flags
+        return SimpleNamespace(c_contiguous=own.c_contiguous, f_contiguous=own.f_contiguous, owndata=self.base is None)
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self._there.ctypes.data)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.data.ptr, False),
+            "strides": self.strides,
+            "version": 3,
+        }
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def __repr__(self) -> str:
+        return repr(self._there)
+
+    # -- the ways to the host --------------------------------------------------------------------------------------
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def get(self, stream: Any = None, order: str = "C") -> np.ndarray:
+        traffic.note("to host", self.nbytes)
+        return np.array(self._there, order=order)
+
+    def item(self) -> Any:
+        return self.get().item()
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __index__(self) -> int:
+        return self.get().__index__()
+
+    # -- places ----------------------------------------------------------------------------------------------------
+    def __getitem__(self, index: Any) -> ndarray:
+        return result(self._there[plain_index(index)], self)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, (np.ndarray, list, tuple)):
+            raise TypeError(f"Unsupported type {type(value)}")
+        self._there[plain_index(index)] = plain(value)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    # -- DLPack ----------------------------------------------------------------------------------------------------
+    def __dlpack__(self, stream: Any = None, **options: Any) -> Any:
+        return self._there.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.device.id
+
+
+def result(value: Any, source: ndarray | None = None) -> Any:
+    """What NumPy gave, as an array on the device: a view where it shows the memory of ``source``."""
+    if isinstance(value, tuple):
+        return tuple(result(v, source) for v in value)
+    there = np.asarray(value)
+    if source is not None and np.may_share_memory(there, source._there):
+        return ndarray(there, source if source.base is None else source.base)
+    return ndarray(there if there.base is None else there.copy())
+
+
+def plain(value: Any) -> Any:
+    """An operand as NumPy takes it. TypeError for an array of the host, as from CuPy."""
+    if isinstance(value, ndarray):
+        if value.device.id != machine.Device().id:
+            raise ValueError(
+                f"Array device must be same as the current device: array device = {value.device.id} "
+                f"while current = {machine.Device().id}"
+            )
+        return value._there
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v) for v in value)
+    return value
+
+
+def plain_index(index: Any) -> Any:
+    """An index as NumPy takes it: lists and the host's arrays are sent over, masks are counted by waiting."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(i) for i in index)
+    if isinstance(index, (list, np.ndarray)):
+        traffic.note("to device", np.asarray(index).nbytes)
+        return np.asarray(index)
+    if isinstance(index, ndarray):
+        if index.dtype == np.bool_:
+            traffic.note("waits", 0)
+        return index._there
+    return index
+
+
+def of_numpy(function: Callable[..., Any], waits: bool = False) -> Callable[..., Any]:
+    """A function of NumPy's for arrays on the device."""
+
+    def call(*operands: Any, **options: Any) -> Any:
+        if waits:
+            traffic.note("waits", 0)
+        out = options.pop("out", None)
+        options = {name: plain(value) for name, value in options.items()}
+        if out is not None:
+            options["out"] = plain(out)
+        given = [plain(x) for x in operands]
+        source = next((x for x in flat(operands) if isinstance(x, ndarray)), None)
+        found = function(*given, **options)
+        return out if out is not None else result(found, source)
+
+    return call
+
+
+def flat(operands: Any) -> Any:
+    for x in operands:
+        if isinstance(x, (list, tuple)):
+            yield from flat(x)
+        else:
+            yield x
+
+
+def _operator(name: str) -> Any:
+    function = getattr(np.ndarray, name)
+    call = of_numpy(function)
+    return lambda self, *others, **options: call(self, *others, **options)
+
+
+def _in_place(name: str) -> Any:
+    function = getattr(np.ndarray, name)
+
+    def operate(self: ndarray, other: Any) -> ndarray:
+        function(plain(self), plain(other))
+        return self
+
+    return operate
+
+
+_METHODS = (
+    "all any argmax argmin argsort astype clip copy cumsum dot fill flatten max mean min prod ravel repeat reshape "
+    "squeeze std sum swapaxes take transpose var view"
+)
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor"
+for _name in _METHODS.split():
+    setattr(ndarray, _name, _operator(_name))
+for _name in _BINARY.split():
+    for _form in (f"__{_name}__", f"__r{_name}__"):
+        setattr(ndarray, _form, _operator(_form))
+    if _name != "matmul":
+        setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
+for _name in "eq ne lt le gt ge neg pos abs invert".split():
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))

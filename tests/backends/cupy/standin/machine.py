@@ -1,0 +1,107 @@
+"""The machine of the stand-in: two devices with little memory, and a count of what goes to and fro."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_current = [0]
+DEVICES = 2
+MEMORY = 2**32
+runs_kernels = [True]  # of the blocks that we are in, the innermost last
+
+
+class OutOfMemoryError(MemoryError):
+    """As ``cupy.cuda.memory`` has it."""
+
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
+
+
+class CUDARuntimeError(RuntimeError):
+    """As ``cupy.cuda.runtime`` has it."""
+
+
+class Traffic:
+    """How often something was copied from one memory to the other, or waited for."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.counts = {"to host": 0, "to device": 0, "waits": 0}
+        self.bytes = dict(self.counts)
+
+    def note(self, kind: str, nbytes: int) -> None:
+        self.counts[kind] += 1
+        self.bytes[kind] += nbytes
+
+
+traffic = Traffic()
+
+
+class Pool:
+    """Memory of a device: what is in use, and no more than there is."""
+
+    def __init__(self) -> None:
+        self.used = self.peak = 0
+        self.limit = MEMORY
+
+    def used_bytes(self) -> int:
+        return self.used
+
+    def total_bytes(self) -> int:
+        return self.peak
+
+    def free_bytes(self) -> int:
+        return self.peak - self.used
+
+    def free_all_blocks(self) -> None:
+        self.peak = self.used
+
+    def get_limit(self) -> int:
+        return 0
+
+
+pools = [Pool() for _ in range(DEVICES)]
+
+
+class Device:
+    """``with Device(1):`` computes there."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.id = _current[-1] if number is None else number
+        if not 0 <= self.id < DEVICES:
+            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+
+    def __enter__(self) -> Device:
+        _current.append(self.id)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _current.pop()
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Device) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return self.id
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        """(free, total) bytes, as the driver sees them: what the pool keeps is not free."""
+        pool = pools[self.id]
+        return pool.limit - pool.peak, pool.limit
+
+    def synchronize(self) -> None:
+        traffic.note("waits", 0)
+
+    def allocate(self, nbytes: int) -> int:
+        pool = pools[self.id]
+        if pool.used + nbytes > pool.limit:
+            raise OutOfMemoryError(nbytes, pool.used)
+        pool.used += nbytes
+        pool.peak = max(pool.peak, pool.used)
+        return nbytes
+
+    def free(self, nbytes: int) -> None:
+        pools[self.id].used -= nbytes
