@@ -23,7 +23,7 @@ import numpy as np
 
 from . import tape, versions
 from .backends import Array, Backend, backend_of
-from .backends.device import MixedDevicesError, is_array, number_like
+from .backends.device import MixedDevicesError, explained, is_array, number_like
 from .contract import Contract
 from .lines import Line, line_text, users_line
 from .tensor import Tensor, functions, wrap
@@ -182,10 +182,9 @@ class Op(tape.Node):
             arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
         self.contract.check(self, arrays)
         try:
-            kernels = backend_of(arrays)
-        except MixedDevicesError as error:
-            raise error.named(self.name, self.contract.name_of) from None
-        result = self.forward(kernels, *arrays)
+            result = self.forward(backend_of(arrays), *arrays)
+        except (MixedDevicesError, MemoryError) as error:
+            raise explained(error, self.name, self.contract.name_of, arrays) from None
         if recorded:
             self._record(operands, arrays, result if type(result) is tuple else (result,))
         node = self if recorded else None

@@ -23,7 +23,7 @@ def test_the_learning_rate_follows_the_optimizer():
     [
         ({"model": "resnet18"}, "model: got 'resnet18', expected one of efficientnet_b0"),
         ({"optimizer": "lion"}, "optimizer: got 'lion', expected one of nadam"),
-        ({"backend": "tpu"}, "backend: got 'tpu', expected one of loops, numpy, numba"),
+        ({"backend": "tpu"}, "backend: got 'tpu', expected one of loops, numpy, numba, cupy"),
         ({"size": 16}, "size: got 16, expected at least 32 pixels"),
         ({"epochs": 0}, "epochs: got 0"),
         ({"batch_size": 0}, "batch_size: got 0"),

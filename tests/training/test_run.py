@@ -163,7 +163,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(photographs, tmp_path):
     [
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--model", "resnet18"], "model: got 'resnet18', expected one of efficientnet_b0"),
-        (["--backend", "tpu"], "backend: got 'tpu', expected one of loops, numpy, numba"),
+        (["--backend", "tpu"], "backend: got 'tpu', expected one of loops, numpy, numba, cupy"),
         (["--resume", "no/such/run"], "give the folder of a run"),
         (["--name", "a/b"], "name: expected a plain file name"),
     ],

@@ -41,8 +41,8 @@ def is_array(x: Any) -> bool:
 
 def is_on_device(x: Any) -> bool:
     """True for an array of CuPy's."""
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(x, cupy.ndarray)
+    kind = getattr(sys.modules.get("cupy"), "ndarray", None)  # None while another thread imports it
+    return kind is not None and isinstance(x, kind)
 
 
 def device_of(array: Array) -> str:
@@ -98,6 +98,22 @@ def place_named(target: Any) -> str | None:
     return f"cuda:{int(number)}"
 
 
+def resolved(place: str) -> str:
+    """The place with the number of its device, for "cuda" that of the current one.
+
+    Raises
+    ------
+    ImportError
+        It is a device, and CuPy, a driver or any device is missing.
+    """
+    if place == HOST:
+        return place
+    from .cupy.availability import require_device
+
+    cupy = require_device(f"to({place!r})")
+    return place if ":" in place else f"cuda:{cupy.cuda.Device().id}"
+
+
 def move(array: Array, place: str) -> Array:
     """The array in the memory named by `place_named`: itself where it lies there, else a copy.
 
@@ -106,16 +122,14 @@ def move(array: Array, place: str) -> Array:
     ImportError
         CuPy, a driver or the device is not there.
     """
-    if place == HOST:
-        return on_host(array) if is_on_device(array) else array
+    place = resolved(place)
     if place == device_of(array):
         return array
-    from .cupy.availability import require_device
+    if place == HOST:
+        return on_host(array)
+    import cupy
 
-    cupy = require_device(f"to({place!r})")
-    number = int(place.partition(":")[2]) if ":" in place else cupy.cuda.Device().id
-    if is_on_device(array) and array.device.id == number:
-        return array
+    number = int(place.partition(":")[2])
     count = cupy.cuda.runtime.getDeviceCount()
     if number >= count:
         raise ValueError(f"to({place!r}): there is no such device; this machine has {count}, numbered from 0")
@@ -177,3 +191,14 @@ def zeros_like(like: Array) -> Array:
     import cupy
 
     return cupy.zeros_like(like)
+
+
+def explained(error: Exception, caller: str, name_of: Callable[[int], str], arrays: Sequence[Array]) -> Exception:
+    """What went wrong with an operation's arrays, in its own words: they do not lie together, or a device is full."""
+    if isinstance(error, MixedDevicesError):
+        return error.named(caller, name_of) if error.arrays else error
+    if not isinstance(error, MemoryError) or not any(is_on_device(array) for array in arrays):
+        return error
+    from .cupy.memory import shortage
+
+    return shortage(error, caller, [tuple(array.shape) for array in arrays])

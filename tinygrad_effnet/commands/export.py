@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         classifier = Classifier.load(given.run)
         if given.names == "native" and given.file.suffix == ".safetensors":
-            arrays = {name: tensor.numpy() for name, tensor in classifier.model.state_dict().items()}
+            arrays = {name: tensor.cpu().numpy() for name, tensor in classifier.model.state_dict().items()}
             save_weights(given.file, arrays, notes(classifier))
         else:
             weights.save(classifier.model, given.file, given.names)

@@ -46,7 +46,7 @@ HELP: dict[str, tuple[str | None, str]] = {
     "mixup": ("ALPHA", "blend images of a batch, 0 for never"),
     "cutmix": ("ALPHA", "paste parts of one image into another, 0 for never"),
     "seed": ("N", "of everything random"),
-    "backend": ("NAME", "loops, numpy or numba (default: the fastest installed)"),
+    "backend": ("NAME", "loops, numpy, numba, or cupy for a GPU (default: the host's fastest)"),
     "workers": ("N", "threads that prepare images"),
     "processes": (None, "prepare images in processes instead of threads"),
     "cache": ("DIR", "keep decoded pictures in a file there, for later runs too"),

@@ -240,7 +240,7 @@ class FusedMBConv(Module):
         y = self.expand(x)
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
-        if self.project is not None and self.has_skip and wants_fused(self.fused) and self._end_is_plain:
+        if self.project is not None and self.has_skip and wants_fused(self.fused, x) and self._end_is_plain:
             return _norm_and_skip(self.project.conv(y), self.project.norm, self.drop_path, x)
         if self.project is not None:
             y = self.project(y)

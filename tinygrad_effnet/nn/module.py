@@ -275,3 +275,8 @@ class Module:
 def _shortened(lines: list[str], most: int = 30) -> str:
     rest = len(lines) - most
     return "\n".join(lines[:most]) + (f"\n  ... and {rest} more" if rest > 0 else "")
+
+
+def place_of(module: Module) -> str:
+    """Where a module's parameters lie: "cpu", or "cuda:0", "cuda:1", ..."""
+    return next((parameter.device for parameter in module.parameters()), "cpu")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backends import Array, Backend
-from ..backends.device import device_of, move, place_named
+from ..backends.device import device_of, move, place_named, resolved
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor
 from .arithmetic import cast
@@ -54,4 +54,5 @@ def to(x: Tensor, target: Any) -> Tensor:
     place = place_named(target)
     if place is None:
         return cast(x, target)
+    place = resolved(place)
     return x if place == device_of(x.array) else Move(place)(x)

@@ -119,7 +119,7 @@ def _start_from(model: nn.StagedNet, kind: str, path: str) -> None:
     own = model.state_dict()
     if arrays.get("classifier.weight", np.empty(0)).shape != own["classifier.weight"].shape:
         arrays = {name: array for name, array in arrays.items() if not name.startswith("classifier.")}
-        arrays |= {name: own[name].numpy() for name in ("classifier.weight", "classifier.bias")}
+        arrays |= {name: own[name].cpu().numpy() for name in ("classifier.weight", "classifier.bias")}
     try:
         model.load_state_dict(arrays)
     except (KeyError, ValueError) as error:

@@ -14,7 +14,7 @@ from ..nn.efficientnet import VARIANTS
 from .files import atomic_write
 
 MODELS = tuple(nn.list_models())
-BACKENDS = ("loops", "numpy", "numba")
+BACKENDS = ("loops", "numpy", "numba", "cupy")
 OPTIMIZERS = ("nadam", "adam", "adamw", "sgd")
 
 
@@ -82,7 +82,7 @@ class TrainConfig:
     seed : int
         Of data split, order, augmentation, initialisation and dropout.
     backend : str, optional
-        As in `use_backend`; None takes the fastest installed.
+        As in `use_backend`, "cupy" for a GPU; None takes the fastest of the host.
     workers : int
         Threads that prepare batches; 0 prepares them in line.
     processes : bool

@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import ops
 from ..anomaly import detect_anomaly
-from ..tensor import from_numpy
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -21,7 +20,7 @@ class DivergedError(ArithmeticError):
 class OutOfMemoryError(MemoryError):
     """A batch does not fit into memory; the message says which does."""
 
-    def __init__(self, where: str, size: int, fits: int | None) -> None:
+    def __init__(self, where: str, size: int, fits: int | None, said: str = "") -> None:
         self.size, self.fits = size, fits
         advice = (
             f"a batch of {fits} fits: start again with --batch-size {fits}, and with --accumulate "
@@ -29,13 +28,14 @@ class OutOfMemoryError(MemoryError):
             if fits
             else "not even one image fits: take a smaller --size or --model, or end other programs"
         )
-        super().__init__(f"out of memory {where} with {size} images a batch; {advice}")
+        said = f" ({said})" if "device" in said else ""  # the host says little of use
+        super().__init__(f"out of memory {where} with {size} images a batch{said}; {advice}")
 
 
 def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> str:
     """Where a NaN or infinity comes from: spoilt weights, or the first operation that gives one on this batch."""
     advice = "Try a lower --lr, a longer --warmup or --max-grad-norm 1."
-    spoilt = [name for name, p in trainer.model.named_parameters() if not np.isfinite(p.numpy()).all()]
+    spoilt = [name for name, p in trainer.model.named_parameters() if not np.isfinite(p.cpu().numpy()).all()]
     if spoilt:
         more = f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else ""
         return (
@@ -47,7 +47,8 @@ def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray)
         return f"Image {wrong[0]} of the batch is itself infinite or NaN; look at its transform."
     try:
         with detect_anomaly():
-            loss = ops.cross_entropy(trainer.model(from_numpy(images)), labels, label_smoothing=trainer.label_smoothing)
+            logits, goal = trainer.model(trainer.carried(images)), trainer.carried(labels)
+            loss = ops.cross_entropy(logits, goal, label_smoothing=trainer.label_smoothing)
             loss.backward()
     except FloatingPointError as error:
         return f"{error} {advice}"
@@ -62,7 +63,8 @@ def largest_batch(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> i
     while size:
         trainer.optimizer.zero_grad()
         try:
-            ops.cross_entropy(trainer.model(from_numpy(images[:size].copy())), labels[:size]).backward()
+            logits = trainer.model(trainer.carried(images[:size].copy()))
+            ops.cross_entropy(logits, trainer.carried(labels[:size].copy())).backward()
             return size
         except MemoryError:
             size //= 2

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import nn, tape
 from ..data import Compose, DataLoader, Dataset, eval_transform
+from ..nn.module import place_of
 from ..tensor import from_numpy
 from .checkpoint import CheckpointError, load_weights
 from .metrics import ConfusionMatrix
@@ -70,7 +71,7 @@ class Classifier:
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, 3, H, W) normalised images to (N, K) probabilities."""
         with tape.no_grad():
-            logits = self.model(from_numpy(images)).numpy().astype(np.float64)
+            logits = self.model(from_numpy(images).to(place_of(self.model))).cpu().numpy().astype(np.float64)
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
         return shares

@@ -16,8 +16,9 @@ import numpy as np
 from .. import ops, tape
 from ..data import DataLoader
 from ..nn import Module
+from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
-from ..tensor import from_numpy
+from ..tensor import Tensor, from_numpy
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch
 from .tally import Tally
@@ -139,19 +140,27 @@ class Trainer:
     def train_batch(self, images: np.ndarray, labels: np.ndarray, share: float = 1.0) -> float:
         """Add ``share`` of one batch's gradients to what there is; returns its loss."""
         before = rng_state(ops.default_generator())
+        full = ""
         try:
-            logits = self.model(from_numpy(images))
-            loss = ops.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-            value = loss.item()
-            if math.isfinite(value):
-                (loss if share == 1.0 else loss * share).backward()
+            value, scores = self._learn(images, labels, share)
         except MemoryError as error:
-            raise OutOfMemoryError(self._where(), len(images), largest_batch(self, images, labels)) from error
+            full = str(error) or "no room"
+        if full:  # not in the block above, where the error still holds what the step held
+            raise OutOfMemoryError(self._where(), len(images), largest_batch(self, images, labels), full)
         if not math.isfinite(value):
             ops.default_generator().bit_generator.state = restore_rng(before).bit_generator.state
             raise DivergedError(f"the loss became {value} {self._where()}. {explain_divergence(self, images, labels)}")
-        self.tally.update(value, logits.numpy(), labels if labels.ndim == 1 else labels.argmax(axis=1))
+        self.tally.update(value, scores, labels if labels.ndim == 1 else labels.argmax(axis=1))
         return value
+
+    def _learn(self, images: np.ndarray, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
+        """Forward and back; the loss and the logits."""
+        logits = self.model(self.carried(images))
+        loss = ops.cross_entropy(logits, self.carried(labels), label_smoothing=self.label_smoothing)
+        value, scores = loss.item(), logits.detach().cpu().numpy()  # all that a step reads from a device, and here
+        if math.isfinite(value):
+            (loss if share == 1.0 else loss * share).backward()
+        return value, scores
 
     def _step(self) -> None:
         if self.max_grad_norm:
@@ -170,6 +179,16 @@ class Trainer:
             if any(name == part or name.startswith(part + ".") for part in self.frozen):
                 module.eval()
 
+    # -- where the model lies --------------------------------------------------------------------------------------
+    @property
+    def place(self) -> str:
+        """Where the model lies: "cpu", or "cuda:0", ..."""
+        return place_of(self.model)
+
+    def carried(self, batch: np.ndarray) -> Tensor:
+        """Images or labels where the model lies: on a device by one copy."""
+        return from_numpy(batch).to(self.place)
+
     # -- evaluation ------------------------------------------------------------------------------------------------
     def evaluate(self, loader: DataLoader, limit: int | None = None) -> Tally:
         """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any."""
@@ -178,8 +197,9 @@ class Trainer:
         averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
         with tape.no_grad(), averaged:
             for images, labels in itertools.islice(loader.epoch(0), limit):
-                logits = self.model(from_numpy(images))
-                tally.update(ops.cross_entropy(logits, labels).item(), logits.numpy(), labels)
+                logits = self.model(self.carried(images))
+                loss = ops.cross_entropy(logits, self.carried(labels))
+                tally.update(loss.item(), logits.cpu().numpy(), labels)
         return tally
 
     def weights(self) -> Arrays:
@@ -227,7 +247,7 @@ class Trainer:
 
 
 def _copies(model: Module) -> Arrays:
-    return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
 def _close(batches: Iterator[Any]) -> None:

@@ -68,12 +68,9 @@ def from_dlpack(x: Any) -> ndarray:
     kind, number = x.__dlpack_device__()
     if kind != 2:
         raise TypeError("CPU arrays cannot be directly imported to CuPy")
-    lent = SimpleNamespace(__dlpack__=lambda **o: x.__dlpack__(), __dlpack_device__=lambda: (1, 0))
-    lender = type("Lender", (), {"__dlpack__": lambda s, **o: lent.__dlpack__(), "__dlpack_device__": lambda s: (1, 0)})
+    lender = type("Lender", (), {"__dlpack__": lambda s, **o: x.__dlpack__(), "__dlpack_device__": lambda s: (1, 0)})
     with machine.Device(number):
-        there = np.from_dlpack(lender())
-        there.flags.writeable = True
-        return ndarray(there)
+        return ndarray(np.from_dlpack(lender()))
 
 
 class RawModule(emulated.RawModule):
@@ -182,8 +179,7 @@ def standin_cupy(memory: int = machine.MEMORY, runs_kernels: bool = True) -> Ite
     sys.modules.update(_MODULES)
     traffic.clear()
     machine.runs_kernels.append(runs_kernels)
-    for pool in machine.pools:
-        pool.limit, pool.peak = memory, pool.used
+    machine.pools[:] = [machine.Pool(memory) for _ in range(machine.DEVICES)]
     try:
         yield _MODULES["cupy"]
     finally:

@@ -18,18 +18,21 @@ from backends.cupy.standin.machine import traffic
 class ndarray:
     """What ``cupy.ndarray`` is to `cupy`."""
 
-    __slots__ = ("__weakref__", "_held", "_there", "base", "device")
+    __slots__ = ("__weakref__", "_pool", "_there", "base", "device")
     __array_ufunc__ = None  # NumPy's operators leave the work to ours, which refuse
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, there: np.ndarray, base: ndarray | None = None, device: Any = None) -> None:
         self._there, self.base = there, base
         self.device = device or (base.device if base is not None else machine.Device())
-        self._held = 0 if base is not None else self.device.allocate(there.nbytes)
+        self._pool = None
+        if base is None:
+            machine.pools[self.device.id].allocate(there.nbytes)
+            self._pool = machine.pools[self.device.id]
 
     def __del__(self) -> None:
-        if getattr(self, "_held", 0):
-            self.device.free(self._held)
+        if self._pool is not None:
+            self._pool.used -= self._there.nbytes
 
     # -- what it is ------------------------------------------------------------------------------------------------
     shape = property(lambda self: self._there.shape)
@@ -107,7 +110,7 @@ class ndarray:
 
     # -- DLPack ----------------------------------------------------------------------------------------------------
     def __dlpack__(self, stream: Any = None, **options: Any) -> Any:
-        return self._there.__dlpack__()
+        return self._there.__dlpack__(max_version=(1, 0))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, self.device.id

@@ -42,9 +42,15 @@ traffic = Traffic()
 class Pool:
     """Memory of a device: what is in use, and no more than there is."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MEMORY) -> None:
         self.used = self.peak = 0
-        self.limit = MEMORY
+        self.limit = limit
+
+    def allocate(self, nbytes: int) -> None:
+        if self.used + nbytes > self.limit:
+            raise OutOfMemoryError(nbytes, self.used)
+        self.used += nbytes
+        self.peak = max(self.peak, self.used)
 
     def used_bytes(self) -> int:
         return self.used
@@ -94,14 +100,3 @@ class Device:
 
     def synchronize(self) -> None:
         traffic.note("waits", 0)
-
-    def allocate(self, nbytes: int) -> int:
-        pool = pools[self.id]
-        if pool.used + nbytes > pool.limit:
-            raise OutOfMemoryError(nbytes, pool.used)
-        pool.used += nbytes
-        pool.peak = max(pool.peak, pool.used)
-        return nbytes
-
-    def free(self, nbytes: int) -> None:
-        pools[self.id].used -= nbytes

@@ -1,0 +1,169 @@
+"""Training on a device, on the stand-in for CuPy: what goes to and fro in a step, and that it is the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backends.cupy.standin import available, machine, standin_cupy, traffic
+
+import tinygrad_effnet as tg
+from tinygrad_effnet import backends, nn, optim
+from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError
+from tinygrad_effnet.training import TrainConfig, Trainer, resume, train
+from tinygrad_effnet.training.checkpoint import load_checkpoint, save_checkpoint
+from tinygrad_effnet.training.failures import OutOfMemoryError
+
+needs_kernels = pytest.mark.skipif(
+    not available(), reason="kernels run on the CPU by way of g++, which is not installed"
+)
+
+
+def batch(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    return rng.standard_normal((n, 3, size, size)).astype(np.float32), rng.integers(0, 3, n)
+
+
+def trainer(net: nn.Module, **settings: object) -> Trainer:
+    optimizer = optim.NAdam(net.parameters(), lr=1e-2)
+    return Trainer(net, optimizer, optim.WarmupCosine(optimizer, 2, 20), 3, **settings)
+
+
+def small() -> nn.Module:
+    """A little of everything: a stem, a block with depthwise convolution, squeeze-excitation and a skip, a head."""
+    tg.manual_seed(2)
+    return nn.Sequential(
+        nn.ConvNormAct(3, 8, 3, stride=2, act=nn.SiLU()),
+        nn.MBConv(8, 8, 2, 3, 1, 0.25),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_grad_norm": 1.0, "label_smoothing": 0.1}])
+def test_a_step_of_b0_carries_its_batch_over_and_reads_the_loss(settings: dict[str, float]) -> None:
+    images, labels = batch(2, 32)
+    with standin_cupy(runs_kernels=False):
+        net = nn.EfficientNet("b0", 3).cuda()
+        fit = trainer(net, ema=optim.EMA(net.state_dict(), 0.9), **settings)
+        net.train()
+        fit.train_step(images, labels)  # the first makes tables that stay
+        traffic.clear()
+        fit.train_step(images, labels)
+        # over: images, labels, and the addresses that the optimiser's and the average's only launches take
+        assert traffic.counts["to device"] <= 4 + 1, traffic.counts
+        assert traffic.bytes["to device"] < images.nbytes + labels.nbytes + 40_000
+        assert traffic.counts["to host"] == 2, traffic.counts  # the loss and the logits
+        assert traffic.bytes["to host"] == 4 + 4 * 2 * 3
+        assert traffic.counts["waits"] == 0, traffic.counts
+
+
+def test_a_step_that_read_something_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = batch(2, 32)
+    with standin_cupy(runs_kernels=False):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).cuda()
+        fit = trainer(net)
+        forward = nn.Linear.forward
+
+        def peeping(self: nn.Linear, x: tg.Tensor) -> tg.Tensor:
+            y = forward(self, x)
+            assert np.isfinite(float(y.sum()))
+            return y
+
+        monkeypatch.setattr(nn.Linear, "forward", peeping)
+        traffic.clear()
+        fit.train_step(images, labels)
+        assert traffic.counts["to host"] == 3
+
+
+@needs_kernels
+def test_training_there_is_training_here() -> None:
+    images, labels = batch(6, 8)
+    losses, states = [], []
+    for place in ("cpu", "cupy"):
+        with standin_cupy(), tg.use_backend("numpy"):
+            net = small().to(place)
+            fit = trainer(net, ema=optim.EMA(net.state_dict(), 0.9), max_grad_norm=1.0)
+            losses.append([fit.train_step(images, labels) for _ in range(6)])
+            states.append(fit.state()[0])
+    assert losses[0][-1] < 0.8 * losses[0][0]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+    for group, arrays in states[0].items():
+        for name, array in arrays.items():
+            largest = max(1e-3, float(np.abs(array).max(initial=0.0)))
+            np.testing.assert_allclose(states[1][group][name], array, rtol=0, atol=2e-2 * largest, err_msg=name)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("first", "second"), [("cpu", "cupy"), ("cupy", "cpu")])
+def test_a_checkpoint_goes_on_on_the_other_side(tmp_path: Path, first: str, second: str) -> None:
+    images, labels = batch(4, 8)
+    with standin_cupy(), tg.use_backend("numpy"):
+        begun = trainer(small().to(first))
+        begun.train_step(images, labels)
+        save_checkpoint(tmp_path, "checkpoint", *begun.state())
+        resumed = trainer(small().to(second))
+        resumed.load_state(*load_checkpoint(tmp_path / "checkpoint.safetensors"))
+        assert resumed.place == ("cuda:0" if second == "cupy" else "cpu")
+        assert resumed.train_step(images, labels) == pytest.approx(begun.train_step(images, labels), rel=1e-4)
+
+
+def test_a_full_device_names_the_batch_that_fits() -> None:
+    with standin_cupy(memory=3 * 2**20, runs_kernels=False):
+        fit = trainer(small().cuda())
+        fit.train_step(*batch(4, 32))
+        held = machine.pools[0].used
+        words = (
+            r"^out of memory in epoch 1, batch 1 with 64 images a batch \(.*: the device has no room for .*"
+        )
+        with pytest.raises(OutOfMemoryError, match=words) as caught:
+            fit.train_step(*batch(64, 32))
+        fits = caught.value.fits
+        assert fits in (8, 16, 32)
+        fit.optimizer.zero_grad()
+        assert machine.pools[0].used <= held
+        fit.train_step(*batch(fits, 32))
+
+
+def test_a_device_too_small_for_one_image() -> None:
+    with standin_cupy(memory=2**20, runs_kernels=False):
+        head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 3)
+        fit = trainer(nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), *head).cuda())
+        with pytest.raises(OutOfMemoryError, match=r"\(conv2d: the device has no room .*not even one image fits"):
+            fit.train_step(*batch(1, 64))
+
+
+def test_an_operation_that_finds_no_room_says_what_it_was_given() -> None:
+    with standin_cupy(memory=2**16, runs_kernels=False):
+        x = tg.Tensor(np.zeros((100, 100), np.float32)).cuda()
+        with pytest.raises(DeviceMemoryError, match=r"^exp: .*39\.1 KiB more; .*hold 39\.1 KiB.*shapes \(100, 100\)\."):
+            x.exp()
+
+
+def test_memory_comes_back() -> None:
+    with standin_cupy(runs_kernels=False):
+        net = nn.EfficientNet("b0", 3).cuda()
+        fit = trainer(net)
+        fit.train_step(*batch(2, 32))
+        before = machine.pools[0].used
+        for _ in range(3):
+            fit.train_step(*batch(2, 32))
+        assert machine.pools[0].used == before
+        held = machine.pools[0]
+        del net, fit
+    assert held.used < 2**16
+
+
+@pytest.mark.slow
+def test_a_run_begins_on_a_device_and_ends_on_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_default", None)  # what a run chooses for the process is put back afterwards
+    config = TrainConfig(size=32, epochs=1, batch_size=2, limit_batches=1, backend="cupy", ema=0.9)
+    with standin_cupy(runs_kernels=False):
+        begun = train(config, tmp_path, "run")
+        assert traffic.bytes["to device"] > 0
+    ended = resume(begun.folder, backend="numpy", epochs=2)
+    assert (begun.finished, ended.finished) == (True, True)
+    assert (begun.folder / "history.csv").read_text().count("\n") == 3  # a head and two epochs
+    assert (begun.folder / "best.safetensors").exists()
