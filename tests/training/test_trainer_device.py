@@ -115,9 +115,7 @@ def test_a_full_device_names_the_batch_that_fits() -> None:
         fit = trainer(small().cuda())
         fit.train_step(*batch(4, 32))
         held = machine.pools[0].used
-        words = (
-            r"^out of memory in epoch 1, batch 1 with 64 images a batch \(.*: the device has no room for .*"
-        )
+        words = r"^out of memory in epoch 1, batch 1 with 64 images a batch \(.*: the device has no room for .*"
         with pytest.raises(OutOfMemoryError, match=words) as caught:
             fit.train_step(*batch(64, 32))
         fits = caught.value.fits

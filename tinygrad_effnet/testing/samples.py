@@ -48,11 +48,15 @@ class Sample:
 
     def __call__(self, *tensors: Any) -> Any:
         """Apply a fresh operation to tensors, which need not hold the sample's own values, nor lie on the host."""
+        return self.placed(*tensors)(*tensors)
+
+    def placed(self, *tensors: Any) -> Op:
+        """A fresh operation for these tensors; what arrays it is made with lie where they do."""
         op = self.make(*[on_host(t.array) if is_on_device(t.array) else t.array for t in tensors])
         if is_on_device(tensors[0].array):
             for name, value in vars(op).items():
                 setattr(op, name, _beside(value, tensors[0].array))
-        return op(*tensors)
+        return op
 
 
 def _beside(value: Any, like: Any) -> Any:
