@@ -10,12 +10,22 @@ import numpy as np
 
 from ..base import Array, Axes, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
-from . import cache, jit, products, threads
-from .layout import channel_major, plain, real, watch_conversions
+from . import cache, jit, threads
+from .layout import real, watch_conversions
 from .threads import get_num_threads, set_num_threads, threading_layer
 
 with cache.caching_in(cache.kernel_cache()):
-    from . import activation, convolution, depthwise, elementwise, fused, fused_depthwise, normalization, pooling
+    from . import (
+        activation,
+        convolution,
+        depthwise,
+        elementwise,
+        fused,
+        fused_depthwise,
+        normalization,
+        pooling,
+        products,
+    )
 
 __all__ = ["Numba", "get_num_threads", "set_num_threads", "threading_layer", "watch_conversions"]
 
@@ -66,28 +76,31 @@ class Numba(NumPy):
 
     # -- products ------------------------------------------------------------------------------------------------
     def matmul(self, a: Array, b: Array) -> Array:
-        if a.size * b.shape[-1] < products.WORTH_SPLITTING:
+        if a.size * b.shape[-1] < products.WORTH:
             return np.matmul(a, b)
         y = products.matmul(a, b, get_num_threads())
         return super().matmul(a, b) if y is None else y
 
-    # -- convolution: the parent's matrix products, between compiled columns -------------------------------------
-    def _matrices(self, w: Array, groups: int) -> Array:
-        return super()._matrices(plain(w), groups)  # no copy that goes unseen
+    # -- convolution: of each group by itself --------------------------------------------------------------------
+    def conv2d(self, x: Array, w: Array, window: Window, groups: int) -> Array:
+        if not convolution.compiled(x, w, window, x.size * len(w) // groups):
+            return super().conv2d(x, w, window, groups)
+        parts = convolution.groups_of(groups, 1, x, 0, w)
+        return convolution.joined([convolution.conv2d(*part, window, get_num_threads()) for part in parts], 1)
 
-    def _columns(self, x: Array, window: Window, groups: int) -> Array:
-        if window.is_pointwise and x.size:
-            return super()._columns(channel_major(x).swapaxes(0, 1), window, groups)
-        if window.is_pointwise or not x.size or not real(x):
-            return super()._columns(x, window, groups)
-        columns = convolution.columns(x, window)
-        return columns.reshape(groups, -1, columns[0, 0].size)
+    def conv2d_input_grad(self, dy: Array, w: Array, window: Window, groups: int, size: Pair) -> Array:
+        if not convolution.compiled(dy, w, window, dy.size * w.shape[1]) or 0 in size:
+            return super().conv2d_input_grad(dy, w, window, groups, size)
+        parts = convolution.groups_of(groups, 1, dy, 0, w)
+        threads = get_num_threads()
+        return convolution.joined([convolution.conv2d_input_grad(*part, window, size, threads) for part in parts], 1)
 
-    def _fold(self, columns: Array, n: int, channels: int, window: Window, size: Pair) -> Array:
-        if window.is_pointwise or not columns.size or not real(columns):
-            return super()._fold(columns, n, channels, window, size)
-        taps = window.kernel[0] * window.kernel[1]
-        return convolution.fold(columns.reshape(channels, taps, n, *window.output_size(*size)), window, size)
+    def conv2d_weight_grad(self, x: Array, dy: Array, window: Window, groups: int) -> Array:
+        if not convolution.compiled(x, dy, window, x.size * dy.shape[1] // groups):
+            return super().conv2d_weight_grad(x, dy, window, groups)
+        parts = convolution.groups_of(groups, 1, x, 1, dy)
+        threads = get_num_threads()
+        return convolution.joined([convolution.conv2d_weight_grad(*part, window, threads) for part in parts], 0)
 
     def depthwise_conv2d(self, x: Array, w: Array, window: Window) -> Array:
         if not x.size or not real(x, w):

@@ -99,6 +99,11 @@ def prune(used: Path) -> None:
                     logger.info("removed kernels of another version, unused for a month: %s", folder)
 
 
+def current_folder() -> Path | None:
+    """The folder that kernels decorated now cache in."""
+    return Path(config.CACHE_DIR) if config.CACHE_DIR else None
+
+
 @contextlib.contextmanager
 def caching_in(folder: Path | None) -> Iterator[None]:
     """Kernels that are decorated in this block cache in ``folder``; Numba's own setting is put back afterwards."""

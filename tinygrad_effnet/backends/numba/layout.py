@@ -8,6 +8,7 @@ layout is copied, once: all that follows stays channel-major. `watch_conversions
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..base import Array
 
+LINE = 64  # bytes
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -60,6 +62,14 @@ def real(*arrays: Any) -> bool:
     """Whether all are ndarrays of one real floating dtype that kernels are compiled for."""
     first = getattr(arrays[0], "dtype", None)
     return first in REAL and all(isinstance(a, np.ndarray) and a.dtype == first for a in arrays)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """A plain array of unset numbers that begins where a line of the cache does."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def plain(x: Array) -> Array:
