@@ -60,7 +60,9 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Updates]:
     def begin() -> Updates:
         updates = Updates()
         for module in (optimizer, ema, adam, nadam):
-            monkeypatch.setattr(module, "backend_of", lambda arrays: SimpleNamespace(updates=updates, xp=np))
+            monkeypatch.setattr(
+                module, "backend_of", lambda arrays: SimpleNamespace(updates_of=lambda array: updates, xp=np)
+            )
         return updates
 
     return begin

@@ -75,6 +75,10 @@ class Backend(ABC):
     updates: Any = None  # where launches cost: `adam`, `sgd` and `ema` of many arrays at once (see cupy/optimiser.py)
     has_fused: bool = False  # whether fused operations have kernels of their own, and so are worth using
 
+    def updates_of(self, array: Array) -> Any:
+        """What updates many arrays such as this one at once, or None where each is done by the optimiser's formula."""
+        return self.updates
+
     # -- elementwise, two operands (broadcast) -------------------------------------------------------------------
     @abstractmethod
     def add(self, a: Array, b: Array) -> Array: ...

@@ -103,7 +103,7 @@ class EMA:
         self._follow(now)
         together: dict[int, tuple[Any, list[Array], list[Array]]] = {}
         for name, average in self.average.items():
-            updates = backend_of([average]).updates
+            updates = backend_of([average]).updates_of(average)
             if average.dtype.kind != "f":
                 average[...] = now[name]
             elif updates is not None:

@@ -111,7 +111,7 @@ class Optimizer(ABC):
         for group, p, gradient in due:
             state = self._state_of(p, group)
             state["step"] += 1
-            updates = backend_of([p.array]).updates
+            updates = backend_of([p.array]).updates_of(p.array)
             if updates is None:
                 self.update(p.array, -gradient if group["maximize"] else gradient, state, group)
             else:

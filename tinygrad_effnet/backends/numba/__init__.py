@@ -6,6 +6,8 @@ dtypes than float32 and float64, operands of different dtypes, empty arrays.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..base import Array, Axes, Given, Pair, Squeeze, Statistics, Window
@@ -23,6 +25,7 @@ with cache.caching_in(cache.kernel_cache()):
         fused,
         fused_depthwise,
         normalization,
+        optimiser,
         pooling,
         products,
     )
@@ -43,6 +46,9 @@ class Numba(NumPy):
     def __init__(self) -> None:
         threads.start()
         jit.announce_compilation()
+
+    def updates_of(self, array: Array) -> Any:
+        return optimiser if real(array) else None
 
     # -- elementwise and sums ------------------------------------------------------------------------------------
     def add(self, a: Array, b: Array) -> Array:
