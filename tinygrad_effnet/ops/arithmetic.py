@@ -349,13 +349,13 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
         ``condition`` is not boolean.
     """
     mask = condition.array if isinstance(condition, Tensor) else condition
-    mask = mask if is_array(mask) else np.asarray(mask)
+    mask = mask if type(mask) is np.ndarray or is_array(mask) else np.asarray(mask)
     if mask.dtype != np.bool_:
         raise TypeError(
             f"where(condition): expected booleans, got {mask.dtype}; compare first, e.g. where(x > 0, a, b)"
         )
-    for name, x in {"a": a, "b": b}.items():
-        if isinstance(x, Tensor):
+    for name, x in (("a", a), ("b", b)):
+        if isinstance(x, Tensor) and not type(x.array) is type(mask) is np.ndarray:
             require_one_place("where", condition=mask, **{name: x.array})
     return Where(mask)(a, b)
 
@@ -368,6 +368,11 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     return Cast(dtype)(x) if np.dtype(dtype).kind in "fc" else wrap(x.array.astype(dtype))
 
 
+def _require_together(name: str, a: Any, b: Any) -> None:
+    if is_array(a) and is_array(b):
+        require_one_place(name, a=a, b=b)
+
+
 def _comparison(name: str, symbol: str) -> Any:
     holds = getattr(operator, name)
 
@@ -375,10 +380,10 @@ def _comparison(name: str, symbol: str) -> Any:
         left = a.array if isinstance(a, Tensor) else a
         right = b.array if isinstance(b, Tensor) else b
         try:
-            if is_array(left) and is_array(right):
-                require_one_place(name, a=left, b=right)
+            if type(left) is not np.ndarray or type(right) not in (np.ndarray, float, int):  # seldom, so looked at
+                _require_together(name, left, right)
             result = holds(left, right)
-            return wrap(result if is_array(result) else np.asarray(result))
+            return wrap(np.asarray(result) if isinstance(result, (bool, np.generic)) else result)
         except ValueError:
             shapes = np.shape(left), np.shape(right)
             if not broadcastable(shapes):
