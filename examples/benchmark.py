@@ -2,6 +2,7 @@
 """Measure how fast EfficientNet trains and runs here.
 
     python examples/benchmark.py                    # B0, 224 px, batch 16; PyTorch and others too if installed
+    python examples/benchmark.py --compiled         # PyTorch compiled as well
     python examples/benchmark.py --model b3 --size 300 --batch 4
     python examples/benchmark.py --profile          # where the time of a training step goes
     python examples/benchmark.py --scaling          # over batches and over sizes of images

@@ -54,7 +54,10 @@ def test_the_process_of_a_contestant_answers_errors_and_its_end_is_noticed():
 
 
 def test_an_unknown_contestant_is_named():
-    assert choose(None) == list(CONTESTANTS)
+    assert choose(None, compiled=True) == list(CONTESTANTS)
+    assert {c.name for c in CONTESTANTS} - {c.name for c in choose(None)} == {
+        *("torch compiled", "torch compiled channels_last"),
+    }
     assert [c.name for c in choose(["torch", "numpy"])] == ["numpy", "torch"]
     with pytest.raises(ValueError, match="--only 'pytorch': there is no such contestant; there are numba, "):
         choose(["pytorch"])

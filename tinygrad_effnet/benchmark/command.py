@@ -28,12 +28,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     default = Settings()
-    add("--model", default=default.model, metavar="NAME", help="b0 to b7 (default: %(default)s)")
+    add("--model", default=default.model, metavar="NAME", help="EfficientNet b0 to b8 or l2 (default: %(default)s)")
     add("--size", type=int, default=default.size, metavar="PIXELS", help="side of the images (default: %(default)s)")
     add("--batch", type=int, default=default.batch, help="images a step (default: %(default)s)")
     add("--threads", type=int, default=0, help="of every contestant (default: all cores)")
     add("--rounds", type=int, default=5, help="turns of each contestant (default: %(default)s)")
     add("--task", choices=TASKS, action="append", help="only this one (default: both)")
+    add("--compiled", action="store_true", help="also torch.compile, which takes one to two minutes each to get ready")
     add("--only", action="append", metavar="NAME", help="only this contestant; may be given several times")
     add(
         "--profile", action="store_true", help="instead: every operation of a training step against the machine's roofs"
@@ -101,7 +102,7 @@ def headline(computer: dict[str, Any], settings: Settings) -> str:
 
 def duel(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """All contestants in alternation."""
-    contestants = choose(given.only)
+    contestants = choose(given.only, given.compiled)
     found: dict[str, Any] = {"results": []}
     if any(contestant.kind == "torch" and not contestant.missing() for contestant in contestants):
         say("comparing the networks")
@@ -120,9 +121,9 @@ def duel(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what is going on, on a line of its own that the next one replaces on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    """Tell whoever waits what is going on: on a terminal in one line, which the next one replaces."""
+    start, end = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
+    print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
 
 
 def write(path: Path, found: dict[str, Any]) -> None:

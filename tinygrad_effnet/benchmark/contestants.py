@@ -54,8 +54,8 @@ CONTESTANTS = (
 )
 
 
-def choose(names: Sequence[str] | None) -> list[Contestant]:
-    """The contestants of these names, in the table's order; all of them where there are no names.
+def choose(names: Sequence[str] | None, compiled: bool = False) -> list[Contestant]:
+    """The contestants of these names, in the table's order; where there are no names all, compiled ones only if wanted.
 
     Raises
     ------
@@ -66,4 +66,6 @@ def choose(names: Sequence[str] | None) -> list[Contestant]:
     for name in names or ():
         if name not in known:
             raise ValueError(f"--only {name!r}: there is no such contestant; there are {', '.join(known)}")
-    return [contestant for contestant in CONTESTANTS if names is None or contestant.name in names]
+    if names is None:
+        return [contestant for contestant in CONTESTANTS if compiled or not contestant.options.get("compiled")]
+    return [contestant for contestant in CONTESTANTS if contestant.name in names]

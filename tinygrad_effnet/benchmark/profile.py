@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -25,6 +25,7 @@ from .settings import Settings
 from .tables import table
 
 BACKWARD = " backward"  # after the name of an operation whose rule computes by itself
+SMALL = 0.001  # share of the time below which an operation is counted among the others
 OPTIMIZER, REST = "optimizer step", "tape, modules, Python"
 
 
@@ -95,6 +96,9 @@ def profile(
                 # reads weight, gradient and two moments, writes weight and moments
                 found.add(OPTIMIZER, [], optimising, 0, 7 * parameters)
         found.steps = steps
+        # a shared machine has better moments and worse ones: before and after, the better counts
+        before, after = found.roofs, roofs_of()
+        found.roofs = Roofs(max(before.flops, after.flops), max(before.bandwidth, after.bandwidth))
         return found
 
 
@@ -181,8 +185,13 @@ def _bytes(array: Any) -> int:
 def in_words(found: Profile, most: int = 12) -> str:
     """Tables: by operation, with what is left of the step; and the ``most`` expensive ones by shape."""
     rest = Entry(REST, 0, found.seconds * (1 - found.covered))
+    large = [entry for entry in found.entries.values() if entry.seconds >= SMALL * found.seconds]
+    small = [entry for entry in found.entries.values() if entry.seconds < SMALL * found.seconds]
+    others = Entry(
+        f"{len(small)} others", *[sum(values) for values in zip(*[astuple(e)[1:] for e in small], strict=True)]
+    )
     head = ["ms a step", "share", "calls", "GFLOP/s", "of the roof", "GB/s", "of the roof"]
-    order = sorted([*found.entries.values(), rest], key=lambda entry: -entry.seconds)
+    order = sorted([*large, *([others] if small else []), rest], key=lambda entry: -entry.seconds)
     by_shape = sorted(found.shapes.values(), key=lambda entry: -entry.seconds)[:most]
     return "\n".join(
         [
