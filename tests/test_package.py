@@ -100,7 +100,7 @@ def test_docstring_examples(name):
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/engine.md", "docs/trust.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/engine.md", "docs/performance.md", "docs/trust.md"])
 def test_code_blocks_of_a_page_run(page):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
