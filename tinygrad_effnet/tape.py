@@ -143,8 +143,10 @@ def backward(
     """
     found = _walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
     with enable_grad() if create_graph else no_grad():
-        for edge, total in found.items():  # only now: a walk that fails on its way has changed no .grad
-            _keep(*edge, total)
+        for (node, index), total in found.items():  # only now: a walk that fails on its way has changed no .grad
+            reference = node.retained.get(index) if node.retained else None
+            if reference is not None and (tensor := reference()) is not None:
+                tensor.accumulate_grad(total)
 
 
 def grad(
@@ -239,7 +241,9 @@ def _walk(
             if node.hooks:
                 _call_hooks(node, totals)
             if wanted is not None or node.retained:
-                found.update(((node, i), total) for i, total in enumerate(totals) if total is not None)
+                for i, total in enumerate(totals):
+                    if total is not None:
+                        found[node, i] = total
             if type(node) is Leaf:
                 continue
             if useful is None:
@@ -287,13 +291,6 @@ def _call_hooks(node: Node, totals: list[Tensor | None]) -> None:
             replacement = None if total is None else hook(total)
             if total is not None and replacement is not None:
                 totals[index] = total.seed_gradient(replacement, f"hook of {node.name} (made at {node.where()})")
-
-
-def _keep(node: Node, index: int, total: Tensor) -> None:
-    """Add what arrived to ``.grad`` of the tensor, if it keeps one: a leaf, or told to by ``retain_grad``."""
-    reference = (node.retained or {}).get(index)
-    if reference is not None and (tensor := reference()) is not None:
-        tensor.accumulate_grad(total)
 
 
 def _as_list(tensors: Any) -> list[Any]:
