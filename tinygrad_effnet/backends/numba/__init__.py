@@ -23,7 +23,6 @@ with cache.caching_in(cache.kernel_cache()):
         depthwise,
         elementwise,
         fused,
-        fused_depthwise,
         normalization,
         optimiser,
         pooling,
@@ -181,14 +180,14 @@ class Numba(NumPy):
     ) -> tuple[Array, Statistics]:
         if not x.size or not real(x, gamma, beta, w, *given or ()):
             return super().norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
-        return fused_depthwise.norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
+        return depthwise.norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
 
     def norm_silu_depthwise_grad(
         self, x: Array, gamma: Array, beta: Array, w: Array, dy: Array, window: Window, statistics: Statistics
     ) -> tuple[Array, Array, Array, Array]:
         if not x.size or not dy.size or not real(x, gamma, beta, w, dy, *statistics[:2]):
             return super().norm_silu_depthwise_grad(x, gamma, beta, w, dy, window, statistics)
-        return fused_depthwise.norm_silu_depthwise_grad(x, gamma, beta, w, dy, window, statistics)
+        return depthwise.norm_silu_depthwise_grad(x, gamma, beta, w, dy, window, statistics)
 
     def norm_silu_squeeze_excite(
         self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, eps: float, given: Given
