@@ -1,4 +1,4 @@
-"""How kernels are compiled: three decorators, and the one line a user sees while it happens.
+"""How kernels are compiled: four decorators, and the one line a user sees while it happens.
 
 What lets LLVM vectorise a loop, each worth a factor of five to ten:
 
@@ -22,7 +22,7 @@ from typing import Any
 import numba
 from numba.core import event
 
-from . import threads
+from . import threads, warm
 from .cache import config
 
 FAST: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
@@ -33,9 +33,17 @@ Index = numba.uint64
 logger = logging.getLogger("tinygrad_effnet")
 
 
+OWN: dict[str, Any] = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}  # for what kernels alone call
+
+
 def inner(function: Callable[..., Any]) -> Any:
     """A serial piece of a kernel, such as a sum; small ones are inlined into their callers."""
-    return numba.njit(**FAST)(function)
+    return numba.njit(**FAST, **OWN)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A piece that is always inlined: for the innermost, since handing over arrays costs as much as copying a row."""
+    return numba.njit(forceinline=True, **FAST, **OWN)(function)
 
 
 def pointwise(function: Callable[..., Any]) -> Any:
@@ -44,7 +52,10 @@ def pointwise(function: Callable[..., Any]) -> Any:
     LLVM compiles such a loop twice, with vectors and without, and chooses at run time: the last few numbers, and all
     where the result may overlap an operand, go through the second. Freely contracted, the two round differently.
     """
-    return numba.njit(**STRICT)(function)
+    return numba.njit(**STRICT, **OWN)(function)
+
+
+kernels: dict[str, kernel] = {}  # all of them, by "file.name"
 
 
 class kernel:  # noqa: N801 - a decorator
@@ -55,36 +66,65 @@ class kernel:  # noqa: N801 - a decorator
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.compiled = numba.njit(parallel=True, cache=bool(config.CACHE_DIR), **FAST)(function)
+        settings = {**FAST, "parallel": True, "cache": bool(config.CACHE_DIR), "no_cfunc_wrapper": True}
+        self.cache = str(config.CACHE_DIR)
+        self.compiled = numba.njit(**settings)(function)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
+        kernels[_name(function)] = self
 
     def __call__(self, *args: Any) -> Any:
         with threads.guard():
             return self.compiled(*args)
 
 
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__.removeprefix(__package__ + '.')}.{function.__name__}"
+
+
 class _Notice(event.Listener):
-    """Tells the user, once, that kernels are being compiled."""
+    """Tells the user that kernels are being compiled, and has a second process compile the half of them.
+
+    On a terminal it is one line, rewritten for each kernel and gone at the end; elsewhere a line once.
+    ``TINYGRAD_EFFNET_QUIET=1`` keeps it silent.
+    """
 
     def __init__(self) -> None:
         self.given = False
 
     def on_start(self, event: Any) -> None:
-        function = event.data["dispatcher"].py_func
-        if self.given or not function.__module__.startswith(__package__):
+        name = _name(event.data["dispatcher"].py_func)
+        if name not in kernels:
             return
+        if not self.given:
+            warm.start_helper(kernels[name].cache)
+        message = f"compiling kernels for this machine, once: {self.progress(name)}"
+        if not self.given:
+            logger.info(message)
+        if os.environ.get("TINYGRAD_EFFNET_QUIET") != "1" and sys.stderr is not None:
+            if sys.stderr.isatty():
+                print(f"{ERASE}tinygrad_effnet: {message}", end="", file=sys.stderr, flush=True)
+            elif not self.given:
+                print(f"tinygrad_effnet: {message}", file=sys.stderr, flush=True)
         self.given = True
-        message = "compiling kernels for this machine, once (some seconds each, up to a minute in all)"
-        logger.info(message)
-        if sys.stderr is not None and (sys.stderr.isatty() or os.environ.get("TINYGRAD_EFFNET_VERBOSE") == "1"):
-            print(f"tinygrad_effnet: {message}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def progress(name: str) -> str:
+        """Which of the kernels of a training step this is, in the order in which they turn out to be needed."""
+        if name not in warm.TRAINING:
+            return name
+        ready = sum([bool(kernels[other].compiled.signatures) for other in warm.TRAINING if other != name])
+        return f"{ready + 1} of {len(warm.TRAINING)}"
 
     def on_end(self, event: Any) -> None:
-        pass
+        if _name(event.data["dispatcher"].py_func) in kernels and sys.stderr is not None and sys.stderr.isatty():
+            print(ERASE, end="", file=sys.stderr, flush=True)
+
+
+ERASE = "\r\x1b[K"  # to the line's beginning, and clear it
 
 
 @functools.cache
 def announce_compilation() -> None:
-    """Have the first cold compilation announced: logged at INFO, and written to stderr where a person reads it."""
+    """Have cold compilation announced: logged at INFO, and written to stderr."""
     event.register("numba:compile", _Notice())
