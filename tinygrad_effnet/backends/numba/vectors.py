@@ -10,7 +10,7 @@ Everything is counted in numbers from the start of an array, which must be long 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,13 +18,15 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
+from ..base import Array
+from .cache import config
+
 LANES = 8  # numbers in a vector
 ROWS = 4  # rows of results at once: with 25 weights and 25 sums still within 32 registers
 # Sizes of filter with code of their own: 3x3 and 5x5, and what a stride of two leaves of them in each phase. `strip`
 # takes any other filter apart into single taps.
 FILTERS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (3, 3), (5, 5))
 
-intrinsic: Any = extending.intrinsic  # it drops the first parameter, which no type checker can know
 INT = ir.IntType(64)
 FUSED = ("contract", "reassoc", "nsz")  # a product and a sum may become one instruction
 
@@ -117,7 +119,82 @@ def _by_filter(name: str, context: Any, builder: ir.IRBuilder, dtype: Any, size:
             builder.call(function, args)
 
 
-@intrinsic
+def emitted(formula: Callable[..., None]) -> Callable[..., Any]:
+    """Decorator of what emits instructions; where Numba compiles nothing, ``formula`` runs in its place."""
+    if config.DISABLE_JIT:
+        return lambda emit: formula
+    intrinsic: Any = extending.intrinsic
+    return intrinsic
+
+
+# -- the formulas ------------------------------------------------------------------------------------------------------
+
+
+def _up(n: int) -> int:
+    """n, up to a multiple of LANES."""
+    return -(-n // LANES) * LANES
+
+
+def _copied(source: Array, at: int, target: Array, to: int, n: int) -> None:
+    target[to : to + _up(n)] = source[at : at + _up(n)].copy()
+
+
+def _split(source: Array, evens: Array, odds: Array, n: int) -> None:
+    evens[: _up(n)], odds[: _up(n)] = source[: 2 * _up(n) : 2], source[1 : 2 * _up(n) : 2]
+
+
+def _joined(evens: Array, odds: Array, target: Array, to: int, n: int) -> None:
+    target[to : to + 2 * n : 2], target[to + 1 : to + 2 * n : 2] = evens[:n], odds[:n]
+
+
+def _zeroed(target: Array, to: int) -> None:
+    target[to : to + LANES] = 0
+
+
+def _correlated(
+    source: Array,
+    at: int,
+    pitch: int,
+    weights: Array,
+    first: int,
+    height: int,
+    width: int,
+    out: Array,
+    to: int,
+    rows: int,
+    columns: int,
+    adds: bool,
+) -> None:
+    for r in range(rows):
+        y = out[to + r * pitch :][:columns]
+        y[:] = y if adds else 0
+        for t in range(height * width):
+            y += weights[first + t] * source[at + (r + t // width) * pitch + t % width :][:columns]
+
+
+def _dotted(
+    g: Array,
+    start: int,
+    source: Array,
+    at: int,
+    pitch: int,
+    total: Array,
+    first: int,
+    height: int,
+    width: int,
+    rows: int,
+    columns: int,
+) -> None:
+    for r in range(rows):
+        up = g[start + r * pitch :][:columns]
+        for t in range(height * width):
+            total[first + t] += up @ source[at + (r + t // width) * pitch + t % width :][:columns]
+
+
+# -- the instructions --------------------------------------------------------------------------------------------------
+
+
+@emitted(_copied)
 def copy_run(typing: Any, source: Any, at: Any, target: Any, to: Any, n: Any) -> Any:
     """target[to...] = source[at...] of ``n`` numbers, and of up to LANES - 1 more."""
 
@@ -132,7 +209,7 @@ def copy_run(typing: Any, source: Any, at: Any, target: Any, to: Any, n: Any) ->
     return types.void(source, i, target, i, i), emit
 
 
-@intrinsic
+@emitted(_split)
 def split_run(typing: Any, source: Any, evens: Any, odds: Any, n: Any) -> Any:
     """evens[q] = source[2 q], odds[q] = source[2 q + 1], q < n, and up to LANES - 1 more."""
 
@@ -148,7 +225,7 @@ def split_run(typing: Any, source: Any, evens: Any, odds: Any, n: Any) -> Any:
     return types.void(source, evens, odds, types.int64), emit
 
 
-@intrinsic
+@emitted(_joined)
 def join_run(typing: Any, evens: Any, odds: Any, target: Any, to: Any, n: Any) -> Any:
     """target[to + 2 q] = evens[q], target[to + 2 q + 1] = odds[q], q < n, a multiple of LANES."""
 
@@ -166,7 +243,7 @@ def join_run(typing: Any, evens: Any, odds: Any, target: Any, to: Any, n: Any) -
     return types.void(evens, odds, target, i, i), emit
 
 
-@intrinsic
+@emitted(_zeroed)
 def zero_run(typing: Any, target: Any, to: Any) -> Any:
     """target[to...] = 0, LANES numbers of it."""
 
@@ -178,7 +255,7 @@ def zero_run(typing: Any, target: Any, to: Any) -> Any:
     return types.void(target, types.int64), emit
 
 
-@intrinsic
+@emitted(_correlated)
 def correlate_filter(
     typing: Any,
     source: Any,
@@ -239,7 +316,7 @@ def correlate_filter(
     return types.void(source, i, i, weights, i, i, i, out, i, i, i, types.boolean), emit
 
 
-@intrinsic
+@emitted(_dotted)
 def dots_filter(
     typing: Any,
     g: Any,
