@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,12 @@ from .failures import DivergedError, OutOfMemoryError, explain_divergence, large
 from .tally import Tally
 
 Arrays = dict[str, np.ndarray]
+
+
+class Batches(Protocol):
+    """What is evaluated: a `DataLoader`, or anything else that gives an epoch's batches."""
+
+    def epoch(self, epoch: int, /) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
 
 
 class Trainer:
@@ -190,7 +196,7 @@ class Trainer:
         return from_numpy(batch).to(self.place)
 
     # -- evaluation ------------------------------------------------------------------------------------------------
-    def evaluate(self, loader: DataLoader, limit: int | None = None) -> Tally:
+    def evaluate(self, loader: Batches, limit: int | None = None) -> Tally:
         """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any."""
         self.model.eval()
         tally = Tally(self.num_classes)
