@@ -43,7 +43,8 @@ def test_a_training_step_needs_one_specialisation_of_the_kernels_that_are_counte
 
 def test_the_helper_compiles_the_backward_pass_just_as_training_asks_for_it() -> None:
     found = compiled_by("warm.run()")
-    back = {name for name in warm.TRAINING if "grad" in name or "back" in name or "sums" in name}
+    back = {name for name in warm.TRAINING if any(word in name for word in ("grad", "back", "sums"))}
+    back.remove("convolution.weight_grad_kernel")  # the stem's, which comes last and is soon compiled
     assert set(found) == back | {"activation.silu_kernel", "activation.sigmoid_kernel"}  # the gate, computed anew
     assert compiled_by("warm.run()" + STEP) == dict.fromkeys(warm.TRAINING, 1)
 

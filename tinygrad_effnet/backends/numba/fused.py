@@ -1,4 +1,4 @@
-"""Fused kernels of batch norm, SiLU and what follows them, save for the convolution (see fused_depthwise.py).
+"""Fused kernels of batch norm, SiLU and what follows them, save for the convolution (see depthwise.py).
 
 A thread owns channels. It carries a channel through in blocks (channel.py) that stay in its cache, and what it writes
 to memory is the result alone. Beside each kernel stands what it computes, in the names of channel.py.

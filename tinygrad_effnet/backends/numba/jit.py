@@ -113,7 +113,7 @@ class _Notice(event.Listener):
         """Which of the kernels of a training step this is, in the order in which they turn out to be needed."""
         if name not in warm.TRAINING:
             return name
-        ready = sum([bool(kernels[other].compiled.signatures) for other in warm.TRAINING if other != name])
+        ready = sum([bool(kernel.compiled.signatures) for other, kernel in kernels.items() if other in warm.TRAINING])
         return f"{ready + 1} of {len(warm.TRAINING)}"
 
     def on_end(self, event: Any) -> None:

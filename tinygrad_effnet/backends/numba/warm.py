@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 # The kernels of a training step of EfficientNet, as `jit.kernel` names them: what "n of N" counts.
 TRAINING = (
-    "convolution.columns_kernel",
+    "convolution.conv2d_kernel",
+    "products.outer_kernel",
     "fused.norm_silu_kernel",
     "depthwise.forward_kernel",
     "fused.pool_kernel",
@@ -41,6 +42,8 @@ TRAINING = (
     "fused.excite_grad_kernel",
     "fused.excite_sums_kernel",
     "depthwise.backward_kernel",
+    "products.dots_kernel",
+    "convolution.weight_grad_kernel",
 )
 
 
