@@ -96,7 +96,7 @@ class CountingNumPy(NumPy):
         return largest, np.zeros(largest.shape, int)
 
     def _finite_max(self, x: Any, axis: Any) -> Any:
-        return self.max(x, axis, True) if x.size else super()._finite_max(x, axis)
+        return self.max(x, axis, True) if x.size else self._max_or_zeros(x, axis)
 
     def uniform(self, generator: Any, shape: Sequence[int], dtype: Any) -> Any:
         return generator.random(tuple(shape))
