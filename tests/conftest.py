@@ -13,10 +13,17 @@ import pytest
 from hypothesis import settings
 
 from tinygrad_effnet import backends, op, ops, tape
+from tinygrad_effnet.nn import module
+from tinygrad_effnet.optim import optimizer
 
 settings.register_profile("dev", max_examples=15, deadline=None)
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+HOOKS = [
+    *(op.watch, op.around_forwards, op.around_rules, op.watch_pulls),
+    *(tape.around_walks, module.around_calls, optimizer.around_updates),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +34,7 @@ def no_leaks() -> Iterator[None]:
     """
     backend, default, recording = backends.current_backend(), backends._default, tape.is_grad_enabled()
     blocks = list(backends._choice.blocks)
-    watchers = list(op._watchers), list(op._around_rules)
+    watchers = [list(hooks) for hooks in HOOKS]
     generator = ops.default_generator()
     state = copy.deepcopy(generator.bit_generator.state)
     yield
@@ -38,9 +45,10 @@ def no_leaks() -> Iterator[None]:
     if tape.is_grad_enabled() != recording:
         leaks.append(f"is_grad_enabled() is {tape.is_grad_enabled()} and was {recording}")
         tape._mode.recording = recording
-    if (op._watchers, op._around_rules) != watchers:
-        leaks.append("an operation watcher is still there")
-        op._watchers[:], op._around_rules[:] = watchers
+    if HOOKS != watchers:
+        leaks.append("a hook in the engine is still there")
+        for hooks, before in zip(HOOKS, watchers, strict=True):
+            hooks[:] = before
     ops.random._generator = generator
     generator.bit_generator.state = state
     assert not leaks, "this test leaks global state: " + "; ".join(leaks)

@@ -180,19 +180,19 @@ def test_it_ends_with_the_block_and_keeps_nothing_alive() -> None:
     x = leaf(1.0, 0.0)
     with tg.detect_anomaly():
         y = x * x
-        held = list(op._watchers)
+        held = list(op.watch)
         detector = held[-1].__self__
         assert len(detector.checksums) == 1
         del y
         gc.collect()
         assert len(detector.checksums) == 0
-    assert not op._watchers
-    assert not op._around_rules
+    assert not op.watch
+    assert not op.around_rules
     assert np.isneginf(x.log().numpy()[1])
     with pytest.raises(ZeroDivisionError), tg.detect_anomaly():
         raise ZeroDivisionError
-    assert not op._watchers
-    assert not op._around_rules
+    assert not op.watch
+    assert not op.around_rules
 
 
 def test_a_rule_that_fails_does_not_switch_detection_off() -> None:

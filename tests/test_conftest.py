@@ -16,12 +16,12 @@ import tinygrad_effnet as tg
 from tinygrad_effnet import op
 
 def clean():
-    assert tg.is_grad_enabled() and not op._watchers and tg.current_backend().name != "loops"
+    assert tg.is_grad_enabled() and not op.watch and tg.current_backend().name != "loops"
 
 def test_backend(): clean(); tg.use_backend("loops")
 def test_block(): clean(); tg.use_backend("loops").__enter__()
 def test_recording(): clean(); tg.no_grad().__enter__()
-def test_watcher(): clean(); op._watchers.append(print)
+def test_watcher(): clean(); op.watch.append(print)
 def test_innocent():
     clean()
     with tg.use_backend("loops"), tg.no_grad():

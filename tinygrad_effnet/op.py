@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -25,6 +23,7 @@ from . import tape, versions
 from .backends import Array, Backend, backend_of
 from .backends.device import MixedDevicesError, explained, is_array, number_like
 from .contract import Contract
+from .hooks import Hooks
 from .lines import Line, line_text, users_line
 from .tensor import Tensor, functions, wrap
 
@@ -50,30 +49,10 @@ def function(f: F) -> F:
     return f
 
 
-_watchers: list[Callable[[Op, Sequence[Array], Sequence[Array]], None]] = []
-
-
-@contextmanager
-def watch(watcher: Callable[[Op, Sequence[Array], Sequence[Array]], None]) -> Iterator[None]:
-    """Inside the block, call ``watcher(op, inputs, outputs)`` after every operation, in whatever thread it runs."""
-    _watchers.append(watcher)
-    try:
-        yield
-    finally:
-        _watchers.remove(watcher)
-
-
-_around_rules: list[Callable[..., Any]] = []
-
-
-@contextmanager
-def around_rules(around: Callable[..., Any]) -> Iterator[None]:
-    """Inside the block, every rule is run by ``around(op, rule, *gradients)``, which returns ``rule(*gradients)``."""
-    _around_rules.append(around)
-    try:
-        yield
-    finally:
-        _around_rules.remove(around)
+watch = Hooks()  # after every operation: watcher(op, inputs, outputs), both sequences of arrays
+around_forwards = Hooks()  # around(op, forward, kernels, *arrays) runs every forward, and returns what it returns
+around_rules = Hooks()  # around(op, rule, *gradients) runs every rule, and returns what it returns
+watch_pulls = Hooks()  # after every rule: watcher(op, gradients, pulled), with each gradient and the edge it goes to
 
 
 class Op(tape.Node):
@@ -181,17 +160,18 @@ class Op(tape.Node):
         if recorded and len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):
             arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
         self.contract.check(self, arrays)
+        forward = around_forwards.bind(self.forward, self) if around_forwards else self.forward
         try:
-            result = self.forward(backend_of(arrays), *arrays)
+            result = forward(backend_of(arrays), *arrays)
         except (MixedDevicesError, MemoryError) as error:
             raise explained(error, self.name, self.contract.name_of, arrays) from None
         if recorded:
             self._record(operands, arrays, result if type(result) is tuple else (result,))
         node = self if recorded else None
-        if type(result) is np.ndarray and not _watchers:
+        if type(result) is np.ndarray and not watch:
             return wrap(result, node)
         outputs = [_as_array(y) for y in (result if type(result) is tuple else (result,))]
-        for watcher in _watchers:
+        for watcher in watch:
             watcher(self, arrays, outputs)
         made = tuple([wrap(y, node, i) for i, y in enumerate(outputs)])
         return made if type(result) is tuple else made[0]
@@ -220,9 +200,7 @@ class Op(tape.Node):
                 xp = backend_of([dy.array for dy in gradients if dy is not None]).xp
                 pairs = zip(gradients, self.outputs, strict=True)
                 gradients = [wrap(xp.zeros(*output)) if dy is None else dy for dy, output in pairs]
-            rule: Callable[..., Any] = self.backward
-            for around in _around_rules:
-                rule = partial(around, self, rule)
+            rule: Callable[..., Any] = around_rules.bind(self.backward, self) if around_rules else self.backward
             dxs = rule(*gradients)
             dxs = dxs if isinstance(dxs, tuple) else (dxs,)
             pulled = []
@@ -232,6 +210,8 @@ class Op(tape.Node):
                     if dx.array.shape != shape:
                         dx = dx.sum_to(shape)
                     pulled.append((edge, dx if dx.array.dtype == dtype else dx.to(dtype)))
+            for watcher in watch_pulls:
+                watcher(self, gradients, pulled)
             return pulled
         except Exception as error:
             error.add_note(f"in the backward pass of {self.name}, which was made at {self.where()}")

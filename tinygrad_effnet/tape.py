@@ -18,12 +18,15 @@ from contextlib import ContextDecorator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from .hooks import Hooks
+
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 Edge = tuple["Node", int]  # a node, and which of its outputs
 
 next_number = itertools.count().__next__
+around_walks = Hooks()  # around(walk, outputs, gradients, ...) runs every walk, and returns what it returns
 
 
 class Node:
@@ -77,9 +80,6 @@ class Leaf(Node):
         self.retained = {0: weakref.ref(tensor)}  # weak: the tensor holds its leaf, and a cycle would outlive both
 
 
-# -- recording on and off ----------------------------------------------------------------------------------------
-
-
 class _Mode(threading.local):
     recording = True
 
@@ -121,9 +121,6 @@ class enable_grad(_set_recording):  # noqa: N801
     recording = True
 
 
-# -- the walk ----------------------------------------------------------------------------------------------------
-
-
 def backward(
     outputs: Sequence[Tensor],
     gradients: Sequence[Tensor],
@@ -141,7 +138,7 @@ def backward(
     create_graph : bool
         Record the walk itself, so that the gradients can be differentiated in turn.
     """
-    found = _walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
+    found = around_walks.bind(_walk)(outputs, gradients, None, retain_graph or create_graph, create_graph)
     with enable_grad() if create_graph else no_grad():
         for (node, index), total in found.items():  # only now: a walk that fails on its way has changed no .grad
             reference = node.retained.get(index) if node.retained else None
@@ -190,7 +187,8 @@ def grad(
         if tensor.node is None:
             raise ValueError(f"grad(inputs): inputs[{i}] does not require a gradient; make it with requires_grad=True")
     wanted = [(tensor.node, tensor.index) for tensor in inputs]
-    found = _walk(outputs, seeds, wanted, create_graph if retain_graph is None else retain_graph, create_graph)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    found = around_walks.bind(_walk)(outputs, seeds, wanted, retain_graph, create_graph)
     for i, edge in enumerate(wanted):
         if edge not in found and not allow_unused:
             raise ValueError(

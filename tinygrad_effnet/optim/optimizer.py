@@ -13,8 +13,11 @@ import numpy as np
 from .. import versions
 from ..backends import Array, backend_of
 from ..backends.device import array_like, copy_like, on_host
+from ..hooks import Hooks
 from ..tensor import Tensor
 from .parameters import Group, Params, as_groups, named_tensors
+
+around_updates = Hooks()  # around(optimizer, update, param, grad, state, group) runs the update of every parameter
 
 
 class Batch(NamedTuple):
@@ -107,13 +110,14 @@ class Optimizer(ABC):
         """
         due = [(group, p, self._gradient(p)) for group, p in self._parameters() if p.grad is not None]
         versions.wrote(f"{type(self).__name__}.step()", *[p.array for _, p, _ in due])
+        update = around_updates.bind(self.update, self)
         together: dict[tuple[int, int], Batch] = {}
         for group, p, gradient in due:
             state = self._state_of(p, group)
             state["step"] += 1
             updates = backend_of([p.array]).updates_of(p.array)
-            if updates is None:
-                self.update(p.array, -gradient if group["maximize"] else gradient, state, group)
+            if updates is None or around_updates:  # who looks on sees them one by one
+                update(p.array, -gradient if group["maximize"] else gradient, state, group)
             else:
                 batch = together.setdefault((id(group), state["step"]), Batch(updates, group, [], [], []))
                 batch.add(p.array, gradient, state)
