@@ -84,12 +84,12 @@ def test_everything_of_the_engine_works_with_numpy_alone():
 def test_public_names():
     for name in (
         *("Tensor", "no_grad", "grad", "use_backend", "manual_seed", "set_num_threads", "from_numpy", "enable_grad"),
-        *("ops", "nn", "optim", "testing", "training", "data"),
+        *("ops", "nn", "optim", "stepper", "testing", "training", "data"),
     ):
         assert hasattr(tg, name), name
     with pytest.raises(AttributeError, match="no attribute 'tensr'"):
         tg.tensr
-    for module in (tg.ops, tg.nn, tg.optim, tg.data, tg.training, tg.testing):
+    for module in (tg.ops, tg.nn, tg.optim, tg.data, tg.training, tg.testing, tg.stepper):
         for name in module.__all__:
             assert getattr(module, name).__doc__ or not callable(getattr(module, name)), name
 

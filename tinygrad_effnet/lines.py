@@ -15,7 +15,7 @@ _contextlib = contextlib.__file__  # through which a block of ours is left that 
 
 
 @functools.cache
-def _is_ours(file: str) -> bool:
+def is_ours(file: str) -> bool:
     return file.startswith(_package) or file == _contextlib
 
 
@@ -27,7 +27,7 @@ def users_line(depth: int = 2) -> Line | None:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        if not _is_ours(code.co_filename):
+        if not is_ours(code.co_filename):
             return code, frame.f_lasti
         frame = frame.f_back
     return None
