@@ -36,6 +36,8 @@ def test_products_of_a_convolution(groups, stride, padding, dilation, seed) -> N
             assert found.index == index and found.value == out.value.at(index)
             assert sum(a * b for _, a, _, b in found.terms) == pytest.approx(found.value, rel=1e-9, abs=1e-12)
             assert len(found.terms) == found.count
+            (largest,) = [t for t in step.worked if t.name == out.name]
+            assert largest.total == pytest.approx(largest.value) and abs(largest.value) == np.abs(out.value.kept).max()
 
 
 @pytest.mark.parametrize("product", [tg.matmul, lambda x, w: tg.linear(x, w.T, None)])
@@ -45,10 +47,10 @@ def test_products_of_a_matrix(product) -> None:
     with record() as run:
         y = product(x, w)
         y.backward(rng.normal(size=y.shape))
-    found = [terms for step in run for terms in terms_of(run.steps, step)]
+    found = [terms for step in run for terms in step.worked]
     assert len(found) == 3
     for terms in found:
-        assert sum(a * b for _, a, _, b in terms.terms) == pytest.approx(terms.value)
+        assert terms.total == pytest.approx(terms.value)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@
 >>> run
 <Run of 5 steps: 2 forward, 3 backward, 0 update>
 
-``print(run.explain(3))`` shows a step in the terminal, ``run.until(op="mul")`` finds one, and ``run.replay()``
-computes it all once more.
+``print(run.explain(3))`` shows a step in the terminal, ``run.until(op="mul")`` finds one, ``run.replay()`` computes it
+all once more, and ``run.page("run.html")`` writes a page that steps through it in a browser.
 """
 
 from .recorder import record

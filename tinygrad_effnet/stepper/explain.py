@@ -9,7 +9,6 @@ import numpy as np
 from . import sources
 from .snapshot import Snapshot
 from .steps import BACKWARD, FORWARD, UPDATE, Operand, Place, Step
-from .terms import terms_of
 from .updates import worked_update
 
 SHOWN = 6  # entries along each axis of a small array
@@ -33,7 +32,7 @@ def explained(steps: Sequence[Step], step: Step) -> str:
             lines += _arrivals(step, i)
     for operand in step.outputs:
         lines += _operand("out", operand)
-    lines += _worked(steps, step)
+    lines += _worked(step)
     if step.phase == UPDATE:
         lines += [f"  {name} = {number:.9g}" for name, number in worked_update(step)]
     for found in step.differences:
@@ -114,9 +113,9 @@ def _arrivals(step: Step, i: int) -> list[str]:
     return lines
 
 
-def _worked(steps: Sequence[Step], step: Step) -> list[str]:
+def _worked(step: Step) -> list[str]:
     lines = []
-    for found in terms_of(steps, step):
+    for found in step.worked:
         products = " + ".join(f"({a:.6g} · {b:.6g})" for _, a, _, b in found.terms[:8])
         more = found.count - min(8, len(found.terms))
         tail = f" + {more} more" if more > 0 else ""

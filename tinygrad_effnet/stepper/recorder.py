@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from .recipes import Recipe
 from .run import Run
 from .snapshot import WHOLE, Snapshot, take
 from .steps import BACKWARD, FORWARD, UPDATE, Arrival, Operand, Step
+from .terms import has_terms, work_out
 
 
 @contextmanager
@@ -143,6 +145,8 @@ class Recorder:
             self.made_by[op.number] = step.index
             self.forwards[step.index] = recipe, [weakref.ref(x) for x in inputs]
             step.saved = [(op.held_name(i), array.nbytes) for i, array in enumerate(op.held)]
+        if has_terms(op.name):
+            step.worked = work_out(step, step, inputs[:2], None)
         if all(operand.value.is_whole for operand in step.inputs):
             step.again = replay.forward(recipe, kernels, step)
 
@@ -209,11 +213,11 @@ class Recorder:
             step.inputs.append(self._operand(name, dy.array, None))
             step.arrivals.append(self.arrivals.pop((op, i), []))
         for i, edge, dx in self._of_inputs(op, pulled):
-            name = f"{op.contract.name_of(i)}\u0304"
+            name = barred(op.contract.name_of(i))
             source = self.made_by.get(edge[0].number)
             label = self.names.get(edge[0], "") if isinstance(edge[0], Leaf) else ""
             value = take(dx.array, self.whole)
-            step.outputs.append(Operand(name, value, label, source, edge[1]))
+            step.outputs.append(Operand(name, value, label, source, edge[1], i))
             self._remember(dx.array, value, step.index, i)
             self._arrive(edge, Arrival(step.index, name, value), dx.array)
         if made is not None:
@@ -233,10 +237,12 @@ class Recorder:
         if all(array is not None for array in kept) and all(operand.value.is_whole for operand in step.inputs):
             step.again = replay.rule(recipe, current_backend(), made, step, op.needed)
         inputs = [ref() if array is None else array for array, ref in zip(kept, references, strict=True)]
+        if has_terms(op.name):
+            step.worked = work_out(made, step, inputs[:2], gradients[0].array)
         if not self.check_rules or op.name in differences.WITHOUT or made.flops > differences.MOST:
             return
         if all(isinstance(array, np.ndarray) for array in inputs):
-            found = [(i, f"{op.contract.name_of(i)}\u0304", dx.array) for i, _, dx in self._of_inputs(op, pulled)]
+            found = [(i, barred(op.contract.name_of(i)), dx.array) for i, _, dx in self._of_inputs(op, pulled)]
             step.differences = differences.differences(recipe, inputs, [dy.array for dy in gradients], found)
 
     def _arrive(self, edge: Edge, arrival: Arrival, array: Array) -> None:
@@ -304,6 +310,11 @@ class Recorder:
         step.live, step.peak = self.usage.allocated, self.usage.max_allocated
         self.run.steps.append(step)
         return step
+
+
+def barred(name: str) -> str:
+    """The name of a gradient: x̄ of x, in the one way that formulas write it."""
+    return unicodedata.normalize("NFC", f"{name}\u0304")
 
 
 def _number(node: Node) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from . import replay
 from .explain import explained
@@ -109,6 +110,26 @@ class Run:
         On the host the bits are the same. Call it under the backend of the recording; parameters are not changed.
         """
         return replay.compare(self.steps)
+
+    def page(self, path: str | Path, title: str = "", most_bytes: int = 5_000_000) -> Path:
+        """Write the run as one HTML file that steps through it, and needs neither network nor server.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; written whole or not at all.
+        title : str
+        most_bytes : int
+            Of large arrays fewer entries are shown until the page is no larger.
+
+        Raises
+        ------
+        ValueError
+            Nothing was recorded, or even the least page would be larger.
+        """
+        from .page import write  # only who wants a page needs to lay it out
+
+        return write(self.steps, Path(path), title, most_bytes)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{sum(step.phase == phase for step in self.steps)} {phase}" for phase in PHASES)

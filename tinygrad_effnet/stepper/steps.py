@@ -34,6 +34,8 @@ class Operand:
         The step that made it.
     output : int
         Which of that step's outputs it is.
+    input : int or None
+        Of a contribution that a step back gives, for which of the operation's inputs.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Operand:
     label: str = ""
     step: int | None = None
     output: int = 0
+    input: int | None = None
 
 
 @dataclass
@@ -64,6 +67,33 @@ class Difference:
     rule: float
     difference: float
     h: float
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One entry of a result as a sum of products.
+
+    Attributes
+    ----------
+    name, index, value
+        Which entry of which output, and what the engine computed.
+    factors : (str, str)
+        What the two factors are called.
+    terms : list of (index, number, index, number)
+        The first of them.
+    count : int
+        How many there are in all; the zeros of a border are none.
+    total : float
+        All of them, added up in float64.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    value: float
+    factors: tuple[str, str]
+    terms: list[tuple[tuple[int, ...], float, tuple[int, ...], float]]
+    count: int
+    total: float
 
 
 @dataclass
@@ -100,6 +130,8 @@ class Step:
     inner : list of str
         The operations that the rule ran.
     differences : list of Difference
+    worked : list of Terms
+        For convolutions and matrix products, the sum behind the largest kept entry of each output.
     again : callable or None
         Computes the outputs anew from the inputs, for `Run.replay`.
     """
@@ -123,6 +155,7 @@ class Step:
     arrivals: list[list[Arrival]] = field(default_factory=list)
     inner: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    worked: list[Terms] = field(default_factory=list)
     again: Callable[[], list[Any]] | None = None
 
     @property

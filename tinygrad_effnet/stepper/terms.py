@@ -6,82 +6,78 @@ A window is turned round for the gradients: ȳ at a pixel goes to every pixel th
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends import Window
+from ..backends import Array, Window
 from .snapshot import Snapshot
-from .steps import BACKWARD, FORWARD, Operand, Step
+from .steps import Operand, Step, Terms
 
 Index = tuple[int, ...]
 Pairs = Iterator[tuple[Index, Index]]  # indices of the two factors
-MOST = 5000  # terms that are looked at
+MOST = 20_000  # terms that are added up
+SHOWN = 32  # terms that are kept
 
 
-@dataclass(frozen=True)
-class Terms:
-    """One entry as a sum of products.
-
-    Attributes
-    ----------
-    name, index, value
-        Which entry of which output, and what the engine computed.
-    factors : (str, str)
-        What the two factors are called.
-    terms : list of (index, number, index, number)
-    count : int
-        How many there are in all; zeros of the border are none.
-    """
-
-    name: str
-    index: Index
-    value: float
-    factors: tuple[str, str]
-    terms: list[tuple[Index, float, Index, float]]
-    count: int
+def has_terms(op: str) -> bool:
+    return op in _pairs
 
 
-def terms_of(steps: Sequence[Step], step: Step, index: Index | None = None) -> list[Terms]:
-    """For each output of a step that is a sum of products of whole arrays, the products for one of its entries.
+def work_out(made: Step, step: Step, factors: Sequence[Array | None], gradient: Array | None) -> list[Terms]:
+    """The sums behind the largest kept entry of each output of a step.
 
     Parameters
     ----------
-    index : tuple of int, optional
-        Which entry; where it is left out or does not fit, the largest.
+    made, step : Step
+        The step forward, and the step to be explained: itself, or its rule.
+    factors : sequence of array or None
+        The operation's first two inputs, where they are still known.
+    gradient : array or None
+        What came in, in the backward phase.
     """
-    made = step if step.phase == FORWARD else None if step.forward is None else steps[step.forward]
-    if made is None or made.op not in _pairs or step.phase not in (FORWARD, BACKWARD):
-        return []
-    x, w = made.inputs[:2]
-    y = made.outputs[0]
-    g = step.inputs[0] if step.phase == BACKWARD else y
-    outputs = (
-        [(y, "y", w, x)]
-        if step.phase == FORWARD
-        else [(out, out.name[0], *_factors(out, x, w, g)) for out in step.outputs]
-    )
     found = []
-    for out, kind, a, b in outputs:
-        if kind not in ("y", x.name[0], w.name[0]) or not (
-            a.value.is_whole and b.value.is_whole and out.value.kept.size
-        ):
-            continue
-        role = "y" if kind == "y" else "x" if out.name.startswith(x.name) else "w"
-        at = index if index is not None and _fits(index, out.value.shape) else _largest(out.value)
-        terms: list[tuple[Index, float, Index, float]] = []
-        count = 0
-        for i, j in _pairs[made.op](made, role, at):
-            count += 1
-            if len(terms) < MOST:
-                terms.append((i, a.value.kept[i].item(), j, b.value.kept[j].item()))
-        found.append(Terms(out.name, at, out.value.at(at) or 0.0, (a.name, b.name), terms, count))
+    for out in step.outputs:
+        if out.value.kept.size and (out.input is None or out.input < 2):
+            terms = entry(made, out, _largest(out.value), factors, gradient)
+            if terms is not None:
+                found.append(terms)
     return found
 
 
-def _factors(out: Operand, x: Operand, w: Operand, g: Operand) -> tuple[Operand, Operand]:
-    return (w, g) if out.name.startswith(x.name) else (g, x)
+def terms_of(steps: Sequence[Step], step: Step, index: Index) -> list[Terms]:
+    """The sums behind any entry, where the arrays were kept whole: for each output that has an entry there."""
+    made = step if step.forward is None else steps[step.forward]
+    factors = [operand.value.kept if operand.value.is_whole else None for operand in made.inputs[:2]]
+    gradient = step.inputs[0].value.kept if step.inputs[0].value.is_whole else None
+    fitting = [out for out in step.outputs if _fits(index, out.value.shape) and (out.input is None or out.input < 2)]
+    found = [entry(made, out, index, factors, gradient, MOST) for out in fitting]
+    return [terms for terms in found if terms is not None]
+
+
+def entry(
+    made: Step, out: Operand, at: Index, factors: Sequence[Array | None], gradient: Array | None, shown: int = SHOWN
+) -> Terms | None:
+    """The sum behind one entry; None where a factor is not known, or there are too many products."""
+    x, w = factors
+    names = made.inputs[0].name, made.inputs[1].name
+    # y = Σ w · x,  x̄ = Σ w · ȳ,  w̄ = Σ ȳ · x
+    a, b = ((w, names[1]), (x, names[0])) if out.input is None else ((w, names[1]), (gradient, "ȳ"))
+    if out.input == 1:
+        a, b = (gradient, "ȳ"), (x, names[0])
+    value = out.value.at(at)
+    if a[0] is None or b[0] is None or value is None:
+        return None
+    role = "y" if out.input is None else "x" if out.input == 0 else "w"
+    pairs = list(itertools.islice(_pairs[made.op](made, role, at), MOST + 1))
+    if len(pairs) > MOST or (made.op == "matmul" and any(len(operand.value.shape) != 2 for operand in made.inputs)):
+        return None
+    numbers = [(i, a[0][i].item(), j, b[0][j].item()) for i, j in pairs]
+    total = math.fsum(p * q for _, p, _, q in numbers)
+    if made.op == "linear" and role == "y" and len(made.inputs) > 2:
+        total += float(made.inputs[2].value.kept[at[1]])
+    return Terms(out.name, at, value, (a[1], b[1]), numbers[:shown], len(numbers), total)
 
 
 def _fits(index: Index, shape: Index) -> bool:
@@ -138,7 +134,7 @@ def _convolution(step: Step, role: str, at: Index) -> Pairs:
 
 def _matmul(step: Step, role: str, at: Index) -> Pairs:
     a, b = step.inputs[0].value.shape, step.inputs[1].value.shape
-    if len(a) != 2 or len(b) != 2:
+    if len(a) != 2 or len(b) != 2:  # stacks of matrices, or vectors
         return
     r, c = at
     if role == "y":
