@@ -87,12 +87,19 @@ class Worker:
 
 def _preparer(kind: str) -> Callable[..., Callable[[], float]]:
     if kind == "ours":
-        from .ours import prepare
-    elif kind == "torch":
-        from .pytorch import prepare  # type: ignore[assignment]
-    else:
-        from .onnx_runtime import prepare  # type: ignore[assignment]
-    return prepare
+        from . import ours
+
+        return ours.prepare
+    # The others' processes build the network of this package to take its weights. What its compiled kernels ask of the
+    # allocator would make PyTorch's step half again as fast as it is for its own users.
+    os.environ["TINYGRAD_EFFNET_KEEP_MEMORY"] = "0"
+    if kind == "torch":
+        from . import pytorch
+
+        return pytorch.prepare
+    from . import onnx_runtime
+
+    return onnx_runtime.prepare
 
 
 def _told(ask: Callable[[], int | None]) -> int:
