@@ -60,7 +60,7 @@ class _Reader:
         accent = self.text[self.at : self.at + 1]
         if letter and accent in _ACCENTS and accent:
             self.at += 1
-            made = f'<mover accent="true">{made}<mo stretchy="false">{_ACCENTS[accent]}</mo></mover>'
+            made = f'<mover>{made}<mo stretchy="false">{_ACCENTS[accent]}</mo></mover>'
         return made
 
     def _number(self, text: str) -> str:

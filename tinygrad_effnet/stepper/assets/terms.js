@@ -85,6 +85,8 @@ function numbersAt(step, out, at) {
 function substituted(text, name, found) {
   const statements = nfc(text).split(/,? {2,}|\n/), own = statements.find((part) => part.startsWith(`${nfc(name)} =`) || part.startsWith(`${nfc(name)}[`));
   if (!own && name !== 'y') return '';
+  // what is gathered from other entries too, such as a mean, cannot be written with the numbers of this one
+  if (/Σ|∏|\bmean\b|\bsum\b|\b(max|min) /u.test(own || statements[0])) return '';
   let replaced = 0;
   const pieces = (own || statements[0]).split(/([\p{L}][\p{M}]*(?:[\p{L}\p{N}_][\p{M}]*)*(?:\[n\])?)/u).map((piece) => {
     const entry = found.get(piece.replace('[n]', ''));
