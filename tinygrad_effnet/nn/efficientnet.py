@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .staged import Plan, Stage, StagedNet, round_channels, scaled
 
@@ -80,7 +80,7 @@ STAGES_V2 = {
         Stage("mbconv", 6, 3, 2, 256, 512, 32),
         Stage("mbconv", 6, 3, 1, 512, 640, 8),
     ),
-    "b": (
+    "": (  # B0 to B3
         Stage("fused", 1, 3, 1, 32, 16, 1, 0),
         Stage("fused", 4, 3, 2, 16, 32, 2, 0),
         Stage("fused", 4, 3, 2, 32, 48, 2, 0),
@@ -102,12 +102,56 @@ VARIANTS_V2 = {
 HEAD_CHANNELS = 1280
 
 
-class EfficientNet(StagedNet):
+class _Scaled(StagedNet):
+    """A network whose variants scale a table."""
+
+    variants: ClassVar[Mapping[str, Variant]]  # the first is taken where none is named
+    least_share: ClassVar[float]  # of the channels, that rounding must leave
+    table: ClassVar[Mapping[str, tuple[Stage, ...]]]  # of a variant, or of all others under ""
+
+    def __init__(
+        self,
+        variant: str | None = None,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        dropout: float | None = None,
+        stochastic_depth: float = 0.2,
+        *,
+        width: float | None = None,
+        depth: float | None = None,
+        **settings: Any,
+    ) -> None:
+        name = type(self).__name__
+        variant = next(iter(self.variants)) if variant is None else variant
+        if variant not in self.variants:
+            raise ValueError(f"{name}(variant): {variant!r}; choose one of {', '.join(self.variants)}")
+        for argument, value in (("width", width), ("depth", depth)):
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name}({argument}): {value}; expected a multiple above 0")
+        self.variant, own = variant, self.variants[variant]
+        stages = self.table.get(variant, self.table[""])
+        width, depth = own.width if width is None else width, own.depth if depth is None else depth
+        plan = Plan(
+            stem=round_channels(stages[0].in_channels * width, self.least_share),
+            stages=scaled(stages, width, depth, self.least_share),
+            head=round_channels(HEAD_CHANNELS * width, self.least_share),
+            size=own.size,
+            dropout=own.dropout,
+            norm_eps=own.norm_eps,
+            norm_momentum=own.norm_momentum,
+        )
+        super().__init__(plan, num_classes, in_channels, dropout, stochastic_depth, **settings)
+
+    def extra_repr(self) -> str:
+        return f"variant={self.variant!r}"
+
+
+class EfficientNet(_Scaled):
     """EfficientNet: images (N, in_channels, H, W) -> logits (N, num_classes).
 
     Parameters
     ----------
-    variant : "b0" to "b8", or "l2"
+    variant : "b0", the default, to "b8", or "l2"
     num_classes, in_channels, dropout, stochastic_depth, padding, norm_eps, norm_momentum, features_only, fused
         As in `StagedNet`. Batch norm's settings are torchvision's when left out: 1e-5 and 0.1 for B0 to B4, 1e-3 and
         0.01 from B5 on.
@@ -132,33 +176,17 @@ class EfficientNet(StagedNet):
     5288548
     """
 
-    def __init__(
-        self,
-        variant: str = "b0",
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        dropout: float | None = None,
-        stochastic_depth: float = 0.2,
-        *,
-        width: float | None = None,
-        depth: float | None = None,
-        **settings: Any,
-    ) -> None:
-        self.variant = variant
-        scale = _scale("EfficientNet", VARIANTS, variant, width, depth)
-        plan = _plan(scale, STAGES, 0.9)
-        super().__init__(plan, num_classes, in_channels, dropout, stochastic_depth, **settings)
-
-    def extra_repr(self) -> str:
-        return f"variant={self.variant!r}"
+    variants = VARIANTS
+    least_share = 0.9
+    table: ClassVar = {"": STAGES}
 
 
-class EfficientNetV2(StagedNet):
+class EfficientNetV2(_Scaled):
     """EfficientNetV2: smaller expansions and, in the early stages, blocks with one full convolution (`FusedMBConv`).
 
     Parameters
     ----------
-    variant : "s", "m", "l", "xl" or "b0" to "b3"
+    variant : "s", the default, "m", "l", "xl" or "b0" to "b3"
     num_classes, in_channels, dropout, stochastic_depth, padding, norm_eps, norm_momentum, features_only, fused
         As in `StagedNet`; batch norm's epsilon is 1e-3 when left out.
     width, depth : float, optional
@@ -176,50 +204,6 @@ class EfficientNetV2(StagedNet):
     7139704
     """
 
-    def __init__(
-        self,
-        variant: str = "s",
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        dropout: float | None = None,
-        stochastic_depth: float = 0.2,
-        *,
-        width: float | None = None,
-        depth: float | None = None,
-        **settings: Any,
-    ) -> None:
-        self.variant = variant
-        scale = _scale("EfficientNetV2", VARIANTS_V2, variant, width, depth)
-        # the second version's code dropped the rule that rounding may not take more than a tenth of the channels
-        plan = _plan(scale, STAGES_V2[variant if variant in STAGES_V2 else "b"], 0.0)
-        super().__init__(plan, num_classes, in_channels, dropout, stochastic_depth, **settings)
-
-    def extra_repr(self) -> str:
-        return f"variant={self.variant!r}"
-
-
-def _scale(
-    name: str, variants: Mapping[str, Variant], variant: str, width: float | None, depth: float | None
-) -> Variant:
-    if variant not in variants:
-        raise ValueError(f"{name}(variant): {variant!r}; choose one of {', '.join(variants)}")
-    for argument, value in (("width", width), ("depth", depth)):
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name}({argument}): {value}; expected a multiple above 0")
-    own = variants[variant]
-    return own._replace(
-        width=own.width if width is None else width,
-        depth=own.depth if depth is None else depth,
-    )
-
-
-def _plan(scale: Variant, stages: tuple[Stage, ...], least_share: float) -> Plan:
-    return Plan(
-        stem=round_channels(stages[0].in_channels * scale.width, least_share),
-        stages=scaled(stages, scale.width, scale.depth, least_share),
-        head=round_channels(HEAD_CHANNELS * scale.width, least_share),
-        size=scale.size,
-        dropout=scale.dropout,
-        norm_eps=scale.norm_eps,
-        norm_momentum=scale.norm_momentum,
-    )
+    variants = VARIANTS_V2
+    least_share = 0.0  # the second version's code dropped the rule that rounding may not take more than a tenth
+    table = STAGES_V2
