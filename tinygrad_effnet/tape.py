@@ -138,7 +138,8 @@ def backward(
     create_graph : bool
         Record the walk itself, so that the gradients can be differentiated in turn.
     """
-    found = around_walks.bind(_walk)(outputs, gradients, None, retain_graph or create_graph, create_graph)
+    walk = around_walks.bind(_walk) if around_walks else _walk
+    found = walk(outputs, gradients, None, retain_graph or create_graph, create_graph)
     with enable_grad() if create_graph else no_grad():
         for (node, index), total in found.items():  # only now: a walk that fails on its way has changed no .grad
             reference = node.retained.get(index) if node.retained else None
@@ -188,7 +189,8 @@ def grad(
             raise ValueError(f"grad(inputs): inputs[{i}] does not require a gradient; make it with requires_grad=True")
     wanted = [(tensor.node, tensor.index) for tensor in inputs]
     retain_graph = create_graph if retain_graph is None else retain_graph
-    found = around_walks.bind(_walk)(outputs, seeds, wanted, retain_graph, create_graph)
+    walk = around_walks.bind(_walk) if around_walks else _walk
+    found = walk(outputs, seeds, wanted, retain_graph, create_graph)
     for i, edge in enumerate(wanted):
         if edge not in found and not allow_unused:
             raise ValueError(
