@@ -22,7 +22,9 @@ DTYPES = [np.float32, np.float64]
 LAYOUTS = ["channel-major", "C", "sliced", "reversed", "read-only"]
 
 # NUMBA_DISABLE_JIT=1, for coverage, runs the kernels as the Python that they are written in: slowly
-examples = settings(max_examples=4 if os.environ.get("NUMBA_DISABLE_JIT") == "1" else 60, deadline=None)
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+examples = settings(max_examples=4 if INTERPRETED else 60, deadline=None)
+compiled_only = pytest.mark.skipif(INTERPRETED, reason="products are written in LLVM's language, not in Python")
 
 
 def lay_out(x: np.ndarray, layout: str) -> np.ndarray:
@@ -132,6 +134,7 @@ def test_activations_pass_nan_and_infinity_as_numpy_does(real: type, length: int
             )
 
 
+@compiled_only
 @examples
 @given(case=cases, fit=windows(), groups=st.integers(1, 3), per_group=st.integers(1, 3))
 def test_convolution(case: dict, fit: tuple[Window, tuple[int, int]], groups: int, per_group: int) -> None:
@@ -287,6 +290,7 @@ def test_large_sums_and_products(case: dict) -> None:
             agree("sum", a, axis, keepdims, terms=math.isqrt(a[:, 0].size) + 1)
 
 
+@compiled_only
 def test_images_come_out_channel_major() -> None:
     x = np.random.default_rng(2).standard_normal((3, 4, 8, 8)).astype(np.float32)
     window, ones = Window((3, 3), (1, 1), ((1, 1), (1, 1))), np.ones(4, np.float32)
