@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array
+from .layout import is_channel_major, swap
 
 HOST = "cpu"
 _PLACES = {"cpu": "cpu", "numpy": "cpu", "cuda": "cuda", "cupy": "cuda"}
@@ -135,21 +136,9 @@ def move(array: Array, place: str) -> Array:
         raise ValueError(f"to({place!r}): there is no such device; this machine has {count}, numbered from 0")
     with cupy.cuda.Device(number):
         if not is_on_device(array):
-            return cupy.asarray(_in_order(array)).transpose(_order(array))
+            swapped = is_channel_major(array)  # and so it is there
+            return swap(cupy.asarray(swap(array, swapped)), swapped)
         return cupy.asarray(array)
-
-
-def _order(array: Array) -> tuple[int, ...]:
-    """Axes as they lie in memory undone: 1 0 2 3 for a channel-major array, which stays one when it is moved."""
-    return (1, 0, *range(2, array.ndim)) if _is_channel_major(array) else tuple(range(array.ndim))
-
-
-def _in_order(array: Array) -> Array:
-    return array.swapaxes(0, 1) if _is_channel_major(array) else array
-
-
-def _is_channel_major(array: Array) -> bool:
-    return bool(array.ndim >= 2 and not array.flags.c_contiguous and array.swapaxes(0, 1).flags.c_contiguous)
 
 
 def on_host(array: Array) -> np.ndarray[Any, Any]:

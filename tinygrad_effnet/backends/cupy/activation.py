@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..base import Array
+from ..layout import require_shape, swap
 from .launch import kernel
-from .layout import THREADS, dense, dense_like, elementwise_grid, require_shape, restore, vector_width
+from .layout import THREADS, dense, dense_like, elementwise_grid, vector_width
 
 
 def sigmoid(x: Array) -> Array:
@@ -28,7 +29,7 @@ def silu_grad(x: Array, dy: Array) -> Array:
     width = vector_width(0, source, up, dx)
     launch = kernel("activation", "silu_backward", x.dtype, width)
     launch(elementwise_grid(x.size, width), (THREADS,), (source, up, dx, x.size))
-    return restore(dx, swapped)
+    return swap(dx, swapped)
 
 
 def _apply(name: str, x: Array) -> Array:
@@ -38,4 +39,4 @@ def _apply(name: str, x: Array) -> Array:
     y = cupy.empty_like(source)
     width = vector_width(0, source, y)
     kernel("activation", name, x.dtype, width)(elementwise_grid(x.size, width), (THREADS,), (source, y, x.size))
-    return restore(y, swapped)
+    return swap(y, swapped)

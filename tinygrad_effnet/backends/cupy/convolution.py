@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from ..base import Array, Pair, Window
+from ..layout import require_shape
 from .launch import kernel
-from .layout import THREADS, channel_first, channel_major, plain, require_shape
+from .layout import THREADS, channel_first, channel_major, plain
 
 MOST_BLOCKS_A_ROW = 1024
 

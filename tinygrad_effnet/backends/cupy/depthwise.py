@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..base import Array, Pair, Window
+from ..layout import require_shape
 from .launch import computing, kernel
-from .layout import FILLING, THREADS, block_for, channel_first, channel_major, plain, require_shape
+from .layout import FILLING, THREADS, block_for, channel_first, channel_major, plain
 
 TILE = 4096  # numbers in shared memory, about: 16 KiB of float32, so that several blocks share a multiprocessor
 WIDEST = 64  # outputs in a row of a tile

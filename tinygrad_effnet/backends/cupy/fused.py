@@ -7,19 +7,10 @@ anew where it is needed. Shapes are those of the contract (backends/base.py), wi
 from __future__ import annotations
 
 from ..base import Array, Given, Statistics, Window
+from ..layout import require_shape
 from . import depthwise
 from .launch import kernel
-from .layout import (
-    THREADS,
-    WARP,
-    channel_first,
-    channel_major,
-    plain,
-    require_shape,
-    rows_of,
-    vector_width,
-    widened,
-)
+from .layout import THREADS, WARP, channel_first, channel_major, plain, rows_of, vector_width, widened
 from .normalization import area_of, channel_sums, new_statistics, normalise, normalise_grad, vectors
 
 PLANE_BLOCKS = 4096  # blocks among which all planes are shared out, about

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ..base import Array
+from ..layout import is_channel_major, swap
 from .launch import STORED, computing
 
 WARP = 32
@@ -62,31 +63,13 @@ def dense(x: Array) -> tuple[Array, bool]:
 
     An elementwise kernel needs no order of axes, only memory without gaps; its result should lie as its operand does.
     """
-    if x.ndim >= 2 and not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous:
-        return x.swapaxes(0, 1), True
-    return plain(x), False
+    swapped = is_channel_major(x)
+    return plain(swap(x, swapped)), swapped
 
 
 def dense_like(x: Array, swapped: bool) -> Array:
     """A C-contiguous array with the numbers of ``x``, its first two axes swapped or not as asked."""
-    return plain(x.swapaxes(0, 1) if swapped else x)
-
-
-def restore(x: Array, swapped: bool) -> Array:
-    """Undo the swap of `dense`."""
-    return x.swapaxes(0, 1) if swapped else x
-
-
-def require_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
-    """Refuse an argument of another shape: a kernel would read past its end.
-
-    Raises
-    ------
-    ValueError
-        With the name of the argument, its shape, and the one that was expected.
-    """
-    if x.shape != shape:
-        raise ValueError(f"{name}: got an array of shape {x.shape}, expected {shape}")
+    return plain(swap(x, swapped))
 
 
 def vector_width(length: int, *arrays: Array) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from ..base import Array
+from ..layout import require_shape
 from .launch import kernel
-from .layout import THREADS, plain, require_shape
+from .layout import THREADS, plain
 
 ROWS_A_BLOCK = THREADS // 32  # a warp does a row
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..base import Array, Statistics
+from ..layout import require_shape
 from .launch import computing, kernel
-from .layout import channel_first, channel_major, require_shape, rows_of, vector_width, widened
+from .layout import channel_first, channel_major, rows_of, vector_width, widened
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from ..base import Array, Pair, Window
+from ..layout import require_shape
 from .convolution import window_numbers
 from .launch import kernel
-from .layout import THREADS, channel_first, channel_major, elementwise_grid, require_shape
+from .layout import THREADS, channel_first, channel_major, elementwise_grid
 
 
 def max_pool2d(x: Array, window: Window) -> tuple[Array, Array]:

@@ -14,8 +14,9 @@ from numba import njit, prange, types
 from numba.extending import overload
 
 from ..base import Array
+from ..layout import require_shape, swap
 from .jit import STRICT, Index, kernel, pointwise
-from .layout import dense, dense_like, require_shape, restore
+from .layout import dense, dense_like
 
 f32 = np.float32
 i32 = np.int32
@@ -111,7 +112,7 @@ def apply(function: kernel, x: Array) -> Array:
     source, swapped = dense(x)
     y = np.empty_like(source)
     function(source.reshape(-1), y.reshape(-1))
-    return restore(y, swapped)
+    return swap(y, swapped)
 
 
 def silu_grad(x: Array, dy: Array) -> Array:
@@ -120,4 +121,4 @@ def silu_grad(x: Array, dy: Array) -> Array:
     source, swapped = dense(x)
     dx = np.empty_like(source)
     silu_grad_kernel(source.reshape(-1), dense_like(dy, swapped).reshape(-1), dx.reshape(-1))
-    return restore(dx, swapped)
+    return swap(dx, swapped)

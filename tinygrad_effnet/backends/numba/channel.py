@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..base import Array, Given, Statistics
+from ..layout import require_shape
 from .activation import sigmoid
 from .jit import Index, inner, pointwise
-from .layout import plain, require_shape
+from .layout import plain
 from .normalization import moments
 
 BLOCK = 4096  # numbers in a block, about: a handful of them fit the first two levels of cache

@@ -13,6 +13,7 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Given, Pair, Statistics, Window
+from ..layout import require_shape
 from .channel import (
     activate,
     activate_slope,
@@ -27,7 +28,7 @@ from .channel import (
     weigh,
 )
 from .jit import kernel
-from .layout import channel_major, plain, require_shape
+from .layout import channel_major, plain
 from .strip import copy, correlate, correlate_back, covered, dots, enter, leave, plan_of
 from .threads import get_num_threads
 from .vectors import LANES

@@ -13,8 +13,9 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Axes
+from ..layout import swap
 from .jit import Index, inner, kernel, pointwise
-from .layout import channel_major, dense, dense_like, real, restore
+from .layout import channel_major, dense, dense_like, real
 
 LARGE = 1 << 15  # numbers from which a second thread pays for itself
 BLOCK = 4096
@@ -87,7 +88,7 @@ def combine(function: kernel, a: Array, b: Array) -> Array:
     first, swapped = dense(a)
     y = np.empty_like(first)
     function(first.reshape(-1), dense_like(b, swapped).reshape(-1), y.reshape(-1))
-    return restore(y, swapped)
+    return swap(y, swapped)
 
 
 def gates(x: Any, v: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Given, Statistics
+from ..layout import require_shape
 from .channel import (
     BLOCK,
     activate,
@@ -36,7 +37,7 @@ from .channel import (
     weigh,
 )
 from .jit import kernel
-from .layout import channel_major, plain, require_shape
+from .layout import channel_major, plain
 from .normalization import rows
 
 # -- kernels: x C (N H W) and the like; n images of ``area`` numbers --------------------------------------------------

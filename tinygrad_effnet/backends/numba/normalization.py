@@ -12,8 +12,9 @@ import numpy as np
 from numba import prange
 
 from ..base import Array
+from ..layout import require_shape
 from .jit import Index, inner, kernel, pointwise
-from .layout import channel_major, plain, require_shape
+from .layout import channel_major, plain
 
 
 @inner

@@ -9,9 +9,10 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Pair, Window
+from ..layout import require_shape
 from .convolution import Span, span
 from .jit import inner, kernel
-from .layout import channel_major, require_shape
+from .layout import channel_major
 
 Sizes = tuple[int, ...]  # kernel height and width, then `span`
 
