@@ -225,3 +225,36 @@ def test_results_are_channel_major(window):
     assert y.swapaxes(0, 1).flags.c_contiguous
     assert KERNELS.conv2d_input_grad(y, w, window, 1, (6, 6)).swapaxes(0, 1).flags.c_contiguous
     assert KERNELS.conv2d(x, np.concatenate([w[:, :2]] * 2), window, 2).swapaxes(0, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("conv2d", {"w": (8, 5)}, r"w: got an array of shape \(8, 5, "),
+        ("conv2d_input_grad", {"w": (9, 4)}, r"w: got an array of shape \(9, 4, "),
+        (
+            "conv2d_input_grad",
+            {"dy": (2, 8, 5, 6)},
+            r"dy: got an array of shape \(2, 8, 5, 6\), expected \(2, 8, 6, 6\)",
+        ),
+        (
+            "conv2d_weight_grad",
+            {"dy": (3, 8, 6, 6)},
+            r"dy: got an array of shape \(3, 8, 6, 6\), expected \(2, 8, 6, 6\)",
+        ),
+    ],
+)
+def test_wrong_shapes_never_reach_compiled_code(taps, name, change, words):
+    window = Window((taps, taps), (1, 1), ((taps // 2, taps // 2),) * 2)
+    shapes = {"x": (2, 4, 6, 6), "w": (8, 4), "dy": (2, 8, 6, 6), **change}
+    x, w, dy = (
+        np.ones(shapes[key] if key != "w" else (*shapes[key], taps, taps), np.float32) for key in ("x", "w", "dy")
+    )
+    args = {
+        "conv2d": (x, w, window, 1),
+        "conv2d_input_grad": (dy, w, window, 1, (6, 6)),
+        "conv2d_weight_grad": (x, dy, window, 1),
+    }
+    with pytest.raises(ValueError, match=words):
+        getattr(KERNELS, name)(*args[name])

@@ -21,6 +21,7 @@ import numpy as np
 from numba import prange
 
 from ..base import Array, Pair, Window
+from ..layout import require_shape
 from . import products
 from .block import block
 from .jit import Index, inner, kernel
@@ -247,6 +248,7 @@ def joined(parts: list[Array], axis: int) -> Array:
 
 def conv2d(x: Array, w: Array, window: Window, threads: int) -> Array:
     """x: N C H W, w: O C kh kw -> N O Ho Wo."""
+    require_shape("w", w, (len(w), x.shape[1], *window.kernel))
     source, rows, n = channel_major(x), len(w), len(x)
     out = window.output_size(*x.shape[2:])
     y = empty((rows, n * math.prod(out)), x.dtype)
@@ -265,6 +267,8 @@ def conv2d(x: Array, w: Array, window: Window, threads: int) -> Array:
 
 def conv2d_input_grad(dy: Array, w: Array, window: Window, size: Pair, threads: int) -> Array:
     """dy: N O Ho Wo, w: O C kh kw -> N C H W with (H, W) = ``size``."""
+    require_shape("w", w, (dy.shape[1], w.shape[1], *window.kernel))
+    require_shape("dy", dy, (*dy.shape[:2], *window.output_size(*size)))
     source, (rows, channels), n = channel_major(dy), w.shape[:2], len(dy)
     x = empty((channels, n, *size), dy.dtype)
     if window.is_pointwise:
@@ -283,6 +287,7 @@ def conv2d_input_grad(dy: Array, w: Array, window: Window, size: Pair, threads: 
 
 def conv2d_weight_grad(x: Array, dy: Array, window: Window, threads: int) -> Array:
     """x: N C H W, dy: N O Ho Wo -> O C kh kw."""
+    require_shape("dy", dy, (len(x), dy.shape[1], *window.output_size(*x.shape[2:])))
     source, upstream = channel_major(x), channel_major(dy)
     rows, channels, total = len(upstream), len(source), upstream[0].size
     if window.is_pointwise:
