@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("numba")
 
 from tinygrad_effnet.backends.base import Window
-from tinygrad_effnet.backends.numba import Numba, convolution, panels, products
+from tinygrad_effnet.backends.numba import Numba, convolution, panels, products, tile
 from tinygrad_effnet.backends.numba.layout import empty
 from tinygrad_effnet.backends.numba.tile import BYTES, VECTORS
 from tinygrad_effnet.backends.vectorized import NumPy
@@ -150,6 +150,23 @@ def test_a_grid_has_a_part_for_each_thread(columns, threads):
 def test_register_tiles_are_vectors_of_this_processor():
     assert BYTES in (16, 32, 64)
     assert panels.panel_width(4) == VECTORS * BYTES // 4
+
+
+@pytest.mark.parametrize(
+    ("named", "host", "registers"),
+    [
+        (None, "+avx,+avx2,+avx512f", (64, 32)),
+        (None, "+avx,+avx2,-avx512f", (32, 16)),
+        (None, "+sse2,-avx,-avx2,-avx512f", (16, 16)),  # NUMBA_ENABLE_AVX=0
+        (None, "+neon", (16, 32)),
+        ("+sse2", "+avx,+avx512f", (16, 16)),
+        ("", "+avx,+avx512f", (16, 16)),
+    ],
+)
+def test_registers_are_those_that_numba_compiles_for(monkeypatch, named, host, registers):
+    monkeypatch.setattr(tile.config, "CPU_FEATURES", named)
+    monkeypatch.setattr(tile.codegen, "get_host_cpu_features", lambda: host)
+    assert tile._registers() == registers
 
 
 @settings(max_examples=40)

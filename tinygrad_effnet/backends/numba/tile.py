@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import extending
-from numba.core import cgutils, types
+from numba.core import cgutils, codegen, types
 
 from .cache import config
 
@@ -29,10 +29,10 @@ INT32 = ir.IntType(32)
 
 def _registers() -> tuple[int, int]:
     """(bytes in a vector register, how many of them there are) on the processor that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        features = {name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",") if name}
-    else:
-        features = dict(binding.get_host_cpu_features())
+    named = config.CPU_FEATURES
+    if named is None:
+        named = codegen.get_host_cpu_features()  # less what Numba does without, as AVX on the first processors with it
+    features = {name[1:]: name[0] == "+" for name in named.split(",") if name}
     if features.get("avx512f"):
         return 64, 32
     if features.get("avx"):
