@@ -7,6 +7,7 @@ its address as an argument and jump there, at the cost of a function call.
 
 from __future__ import annotations
 
+import threading
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,10 @@ from numba.extending import intrinsic
 
 from . import cache
 from .jit import FAST
+
+# One thread compiles. A second would put another copy in the place of the first, which then goes while the first thread
+# runs it; and the cache folder is a setting of the whole process.
+_compiling = threading.Lock()
 
 
 class block:  # noqa: N801 - a decorator
@@ -39,9 +44,10 @@ class block:  # noqa: N801 - a decorator
     def address(self, dtype: np.dtype[Any]) -> int:
         """Where the machine code for arrays of ``dtype`` lies; it is compiled, or read from disk, at the first call."""
         if dtype not in self.made:
-            with cache.caching_in(self.folder):
-                compiled = numba.cfunc(self._signature(numba.from_dtype(dtype)), cache=self.folder is not None, **FAST)
-                self.made[dtype] = compiled(self.function)
+            with _compiling, cache.caching_in(self.folder):
+                if dtype not in self.made:
+                    signature = self._signature(numba.from_dtype(dtype))
+                    self.made[dtype] = numba.cfunc(signature, cache=self.folder is not None, **FAST)(self.function)
         address: int = self.made[dtype].address
         return address
 
