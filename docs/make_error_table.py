@@ -16,9 +16,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tinygrad_effnet as tg
+from tinygrad_effnet.files import atomic_write
 from tinygrad_effnet.op import registry
 from tinygrad_effnet.testing import Sample, samples
-from tinygrad_effnet.training.files import atomic_write
 
 PAGE = Path(__file__).with_name("accuracy.md")
 SEEDS = 10

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tinygrad_effnet.backends.cupy import offline
 from tinygrad_effnet.backends.cupy.instances import FAMILIES
 from tinygrad_effnet.backends.cupy.launch import OPTIONS, STORED, declarations, source
-from tinygrad_effnet.training.files import atomic_write
+from tinygrad_effnet.files import atomic_write
 
 PAGE = Path(__file__).with_name("kernels.md")
 HEAD = """# What the CUDA kernels need of a device

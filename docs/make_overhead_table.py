@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tinygrad_effnet as tg
-from tinygrad_effnet.training.files import atomic_write
+from tinygrad_effnet.files import atomic_write
 
 PAGE = Path(__file__).with_name("engine.md")
 ROUNDS, USES = 7, 200

@@ -15,7 +15,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tinygrad_effnet.data import SyntheticCars, contact_sheet
-from tinygrad_effnet.training.files import atomic_write
+from tinygrad_effnet.files import atomic_write
 
 
 class _Half:

@@ -1,39 +1,13 @@
-"""Files written whole or not at all, and folders that are never written over."""
+"""Folders of runs are never written over, and names cannot leave them."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tinygrad_effnet.training.checkpoint import save_checkpoint
-from tinygrad_effnet.training.files import atomic_write, new_run_folder
-
-
-def test_atomic_write_leaves_nothing_behind_when_the_writer_fails(tmp_path: Path) -> None:
-    target = tmp_path / "file.bin"
-    atomic_write(target, lambda file: file.write(b"old"))
-
-    def half(file: object) -> None:
-        file.write(b"ne")  # type: ignore[attr-defined]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        atomic_write(target, half)
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-    with pytest.raises(FileNotFoundError):
-        atomic_write(tmp_path / "missing" / "file.bin", half)
-
-
-def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (events.append(name), real(*given))[1])
-    atomic_write(tmp_path / "file.bin", lambda file: file.write(b"new"))
-    assert events == ["fsync", "replace", *(["fsync"] if os.name == "posix" else [])]
+from tinygrad_effnet.training.files import new_run_folder
 
 
 def test_run_folders_are_numbered_above_the_highest(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import atomic_write
 from . import document, epoch, machine, profile, scaling, tables
 from .contestants import choose
 from .processes import ContestantError, Process
@@ -127,7 +128,5 @@ def say(text: str) -> None:
 
 
 def write(path: Path, found: dict[str, Any]) -> None:
-    from ..training.files import atomic_write  # brings much along that measuring does not need
-
     text = json.dumps(found, indent=1, allow_nan=False)
     atomic_write(path, lambda file: file.write(f"{text}\n".encode()))

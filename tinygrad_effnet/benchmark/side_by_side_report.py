@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..training.files import atomic_write
+from ..files import atomic_write
 from ..training.plots import save_figure
 from .side_by_side import CURVES, Pair
 

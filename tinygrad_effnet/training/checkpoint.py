@@ -21,7 +21,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from .files import atomic_write, plain_name
+from ..files import atomic_write
+from .files import plain_name
 
 __all__ = [
     "CheckpointDamagedError",

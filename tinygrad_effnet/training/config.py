@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import nn
+from ..files import atomic_write
 from ..nn.efficientnet import VARIANTS
-from .files import atomic_write
 
 MODELS = tuple(nn.list_models())
 BACKENDS = ("loops", "numpy", "numba", "cupy")

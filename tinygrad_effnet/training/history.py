@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .files import atomic_write
+from ..files import atomic_write
 
 __all__ = ["EpochRecord", "History", "HistoryError"]
 

@@ -22,7 +22,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tinygrad_effnet.training.history import History, atomic_write
+from tinygrad_effnet.files import atomic_write
+from tinygrad_effnet.training.history import History
 from tinygrad_effnet.training.metrics import ConfusionMatrix
 
 __all__ = ["plot_accuracy", "plot_confusion_matrix", "plot_curves", "save_figure"]

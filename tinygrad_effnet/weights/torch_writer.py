@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.files import atomic_write
+from ..files import atomic_write
 from .errors import WeightsError
 from .torch_files import STORAGES
 

@@ -12,8 +12,8 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from ..files import atomic_write
 from ..nn import Module
-from ..training.files import atomic_write
 from .errors import WeightsError
 from .key_maps import DIALECTS, key_map, knows
 from .safetensors_files import read_safetensors

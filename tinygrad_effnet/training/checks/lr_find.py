@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from ... import optim
 from ...backends import use_backend
 from ...data import DataLoader
+from ...files import atomic_write
 from ..build import make_loaders, make_model, make_optimizer, open_split
 from ..config import TrainConfig
 from ..failures import DivergedError
-from ..files import atomic_write
 from ..plots import save_figure
 from ..progress import Progress
 from ..trainer import Trainer

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_write
+from ...files import atomic_write
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:

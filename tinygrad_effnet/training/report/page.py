@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from ..files import atomic_write
+from ...files import atomic_write
 
 # Pictures lie in the page itself; nothing is fetched, whatever a class or a file may be called.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

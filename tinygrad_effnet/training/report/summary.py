@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ...data import Dataset
-from ..files import atomic_write
+from ...files import atomic_write
 from ..history import History
 from ..inference import Predictions
 from ..metrics import ConfusionMatrix

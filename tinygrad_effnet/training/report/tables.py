@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...data import Dataset
-from ..files import atomic_write
+from ...files import atomic_write
 from ..inference import Predictions
 from ..metrics import ConfusionMatrix
 
