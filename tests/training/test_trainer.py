@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -223,14 +225,24 @@ def test_the_operation_that_overflows_is_named():
     t = trainer()
     images = np.full((4, 3, 8, 8), 3e38, np.float32)
     labels = np.zeros(4, np.int64)
-    with np.errstate(all="ignore"), pytest.raises(DivergedError, match=r"detect_anomaly: \w+, at .*, gave -?(inf|nan)"):
+    with pytest.raises(DivergedError, match=r"detect_anomaly: \w+, at .*, gave -?(inf|nan)"):
         t.train_step(images, labels)
     images[2, 0, 0, 0] = np.nan
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(DivergedError, match="Image 2 of the batch is itself"),
-    ):
+    with pytest.raises(DivergedError, match="Image 2 of the batch is itself"):
         t.train_step(images, labels)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_run_that_diverges_says_so_once_and_numpy_is_silent(backend: str):
+    with tg.use_backend(backend), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        t = trainer()
+        t.optimizer.param_groups[0]["lr"] = 1e30
+        images, labels = next(loader().epoch(0))
+        t.train_step(images, labels)
+        assert not np.isfinite(t.evaluate(loader()).loss)
+        with pytest.raises(DivergedError, match="loss became"):
+            t.train_step(images, labels)
 
 
 def test_shares_of_classes_are_learnt_from_and_counted_as_the_largest():

@@ -32,6 +32,12 @@ class OutOfMemoryError(MemoryError):
         super().__init__(f"out of memory {where} with {size} images a batch{said}; {advice}")
 
 
+def without_warnings() -> np.errstate:
+    """For a block whose numbers are looked at: a loss that is none ends training with a message that says where it
+    came from, and NumPy's own warnings on the way there would only stand in front of it."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> str:
     """Where a NaN or infinity comes from: spoilt weights, or the first operation that gives one on this batch."""
     advice = "Try a lower --lr, a longer --warmup or --max-grad-norm 1."
@@ -46,7 +52,7 @@ def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray)
     if len(wrong):
         return f"Image {wrong[0]} of the batch is itself infinite or NaN; look at its transform."
     try:
-        with detect_anomaly():
+        with detect_anomaly(), without_warnings():
             logits, goal = trainer.model(trainer.carried(images)), trainer.carried(labels)
             loss = ops.cross_entropy(logits, goal, label_smoothing=trainer.label_smoothing)
             loss.backward()

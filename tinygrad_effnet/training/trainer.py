@@ -20,7 +20,7 @@ from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
 from ..tensor import Tensor, from_numpy
 from .checkpoint import CheckpointError, restore_rng, rng_state
-from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch
+from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
 from .tally import Tally
 
 Arrays = dict[str, np.ndarray]
@@ -161,20 +161,22 @@ class Trainer:
 
     def _learn(self, images: np.ndarray, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
         """Forward and back; the loss and the logits."""
-        logits = self.model(self.carried(images))
-        loss = ops.cross_entropy(logits, self.carried(labels), label_smoothing=self.label_smoothing)
-        value, scores = loss.item(), logits.detach().cpu().numpy()  # all that a step reads from a device, and here
-        if math.isfinite(value):
-            (loss if share == 1.0 else loss * share).backward()
+        with without_warnings():
+            logits = self.model(self.carried(images))
+            loss = ops.cross_entropy(logits, self.carried(labels), label_smoothing=self.label_smoothing)
+            value, scores = loss.item(), logits.detach().cpu().numpy()  # all that a step reads from a device, and here
+            if math.isfinite(value):
+                (loss if share == 1.0 else loss * share).backward()
         return value, scores
 
     def _step(self) -> None:
-        if self.max_grad_norm:
-            clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        if self.ema is not None:
-            self.ema.update(self.model.state_dict())
+        with without_warnings():
+            if self.max_grad_norm:
+                clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+            self.optimizer.step()
+            self.schedule.step()
+            if self.ema is not None:
+                self.ema.update(self.model.state_dict())
 
     def _where(self) -> str:
         return f"in epoch {self.epoch + 1}, batch {self.batch + 1}"
@@ -201,7 +203,7 @@ class Trainer:
         self.model.eval()
         tally = Tally(self.num_classes)
         averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
-        with tape.no_grad(), averaged:
+        with tape.no_grad(), averaged, without_warnings():
             for images, labels in itertools.islice(loader.epoch(0), limit):
                 logits = self.model(self.carried(images))
                 loss = ops.cross_entropy(logits, self.carried(labels))
