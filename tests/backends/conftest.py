@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,6 +172,14 @@ def normalised(draw: st.DrawFn, dtype: Any) -> Call:
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5))
     x = draw(values(shape, dtype))
     return Call((x, draw(st.integers(-x.ndim, x.ndim - 1))), length=1 + x.size, scale=largest(x))
+
+
+@calls_of("softmax_cross_entropy")
+@st.composite
+def classified(draw: st.DrawFn, dtype: Any) -> Call:
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=5))
+    x, goal = draw(values(shape, dtype)), draw(values(shape, dtype))
+    return Call((x, goal), length=1 + shape[1], scale=largest(x, goal))
 
 
 # -- products ------------------------------------------------------------------------------------------------------
@@ -351,12 +358,6 @@ def drawn(draw: st.DrawFn, dtype: Any) -> Call:
 
 
 # -- what tests ask for --------------------------------------------------------------------------------------------
-def backend_names() -> list[str]:
-    """The backends that can run here; ``numba`` from the day that its package is part of this one."""
-    compiled = importlib.util.find_spec("tinygrad_effnet.backends.numba")
-    return [name for name in available_backends() if name != "numba" or (compiled and compiled.origin)]
-
-
 def made(name: str) -> Backend:
     """The backend of this name."""
     with use_backend(name) as backend:
@@ -365,8 +366,7 @@ def made(name: str) -> Backend:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test for every kernel, dtype and backend that it asks for."""
-    names = backend_names()
-    fast = [name for name in names if name != "loops"]
+    names, fast = available_backends(), [name for name in available_backends() if name != "loops"]
     for argument, choices in {"kernel": KERNELS, "backend": names, "fast": fast}.items():
         if argument in metafunc.fixturenames:
             metafunc.parametrize(argument, choices, indirect=argument != "kernel", scope="session")

@@ -173,6 +173,12 @@ def of_torch(name: str) -> Callable[..., Any]:
     return lambda *operands: getattr(torch, name)(*(wide(operand) for operand in operands))
 
 
+def softmax_cross_entropy(x: np.ndarray, goal: np.ndarray) -> tuple[Any, Any]:
+    scores = wide(x).requires_grad_()
+    loss = -(wide(goal) * torch.log_softmax(scores, 1)).sum(1)
+    return loss.detach(), torch.autograd.grad(loss.sum(), scores)[0]
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     **{name: of_torch(name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "where")},
     **{name: of_torch(name) for name in ("negative", "absolute", "sign", "exp", "log", "log1p", "sqrt", "sin", "cos")},
@@ -186,6 +192,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "logsumexp": logsumexp,
     "softmax": lambda x, axis: torch.softmax(wide(x), axis),
     "log_softmax": lambda x, axis: torch.log_softmax(wide(x), axis),
+    "softmax_cross_entropy": softmax_cross_entropy,
     "matmul": of_torch("matmul"),
     "conv2d": conv2d,
     "conv2d_input_grad": conv2d_input_grad,

@@ -162,6 +162,9 @@ class Backend(ABC):
     def softmax(self, x: Array, axis: int) -> Array: ...
     @abstractmethod
     def log_softmax(self, x: Array, axis: int) -> Array: ...
+    @abstractmethod
+    def softmax_cross_entropy(self, x: Array, goal: Array) -> tuple[Array, Array]:
+        """x, goal: N K -> (loss, slope): -sum of goal * log_softmax(x) for each row, N, and its gradient by x, N K."""
 
     # -- products ------------------------------------------------------------------------------------------------
     @abstractmethod

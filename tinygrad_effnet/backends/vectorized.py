@@ -132,6 +132,11 @@ class NumPy(Backend):
         shifted = x - self._max_or_zeros(x, axis)
         return shifted - self.xp.log(self.xp.exp(shifted).sum(axis=axis, keepdims=True))
 
+    def softmax_cross_entropy(self, x: Array, goal: Array) -> tuple[Array, Array]:
+        log_shares = self.log_softmax(x, 1)
+        loss = -(goal * log_shares).sum(axis=1)
+        return loss, self.xp.exp(log_shares) * goal.sum(axis=1, keepdims=True) - goal
+
     def _max_or_zeros(self, x: Array, axis: Axes) -> Array:
         if x.size == 0:
             return x.sum(axis=axis, keepdims=True)  # zeros of the right shape: there is no maximum of nothing

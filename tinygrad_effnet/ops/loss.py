@@ -1,19 +1,47 @@
-"""Losses, composed of other operations. ``reduction`` is "mean", "sum" or "none", as in PyTorch."""
+"""Losses: the one of classifiers as an operation of its own, the others composed. ``reduction`` is as in PyTorch."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..backends import Array, backend_of
+from .. import tape
+from ..backends import Array, Backend, backend_of
 from ..backends.device import is_array, is_on_device, require_one_place
 from ..contract import expect_arrays
-from ..op import function
+from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
-from .activation import log_softmax, softplus
+from .activation import log_softmax, softmax, softplus
 from .reduction import mean, sum
+from .shape import unsqueeze
+
+
+@register
+class SoftmaxCrossEntropy(Op):
+    """Cross-entropy of each row's softmax and its goal, which need not sum to 1. x, goal: N K -> N."""
+
+    formula = "y = −Σₖ goalₖ · ln softmax(x)ₖ"
+    rule = "x̄ = ȳ · (softmax(x) · Σ goal − goal),  goal's gradient = −ȳ · ln softmax(x)"
+    shapes = "x: N K, goal: N K -> N"
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        """Of log-softmax, of the slope, and of two sums."""
+        return 9 * math.prod(inputs[0])
+
+    def forward(self, kernels: Backend, x: Array, goal: Array) -> Array:
+        y, slope = kernels.softmax_cross_entropy(x, goal)
+        self.save(x, goal, slope)
+        return y
+
+    def backward(self, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, goal, slope = self.saved()
+        if tape.is_grad_enabled():  # then the slope has to be a function of x, not the numbers that came with y
+            slope = softmax(x, 1) * sum(goal, 1, keepdim=True) - goal
+        dy = unsqueeze(dy, 1)
+        return (dy * slope if self.needed[0] else None, -dy * log_softmax(x, 1) if self.needed[1] else None)
 
 
 def checked_reduction(name: str, reduction: str) -> str:
@@ -104,7 +132,7 @@ def cross_entropy(
         divisor = _total(hard @ weights)
     spread = hard.sum(axis=1, keepdims=True) * (label_smoothing / classes)  # nothing for an ignored sample
     goal = ((1 - label_smoothing) * hard + spread) * weights
-    loss = -sum(log_softmax(logits, 1) * wrap(goal.astype(logits.dtype)), 1)
+    loss = SoftmaxCrossEntropy()(logits, wrap(goal.astype(logits.dtype, copy=False)))
     return _reduce("cross_entropy", loss, reduction, divisor)
 
 

@@ -303,6 +303,13 @@ def _softmax(op: type[Op], rng: Rng) -> list[Sample]:
     return _each(op, rng, [((3, 4), 1), ((2, 3, 2), 1), ((4, 1), 1), ((3,), 0), ((0, 3), 1)])
 
 
+@samples_of("softmax_cross_entropy")
+def _cross_entropy(op: type[Op], rng: Rng) -> list[Sample]:
+    return [
+        Sample(f"{s}", fixed(op), [rng.standard_normal(s) * 2, rng.uniform(0, 1, s)]) for s in ((3, 4), (1, 1), (0, 3))
+    ]
+
+
 @samples_of("matmul")
 def _matmul(op: type[Op], rng: Rng) -> list[Sample]:
     pairs = ((2, 3), (3, 4)), ((1, 1), (1, 1)), ((2, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)), ((3, 2), (5, 2, 1))

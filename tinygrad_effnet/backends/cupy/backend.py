@@ -52,6 +52,11 @@ class CuPy(NumPy):
             return super().log_softmax(x, axis)
         return loss.log_softmax(x)
 
+    def softmax_cross_entropy(self, x: Array, goal: Array) -> tuple[Array, Array]:
+        if not x.size or not real(x, goal):
+            return super().softmax_cross_entropy(x, goal)
+        return loss.softmax_cross_entropy(x, goal)
+
     # -- convolution ---------------------------------------------------------------------------------------------
     def conv2d(self, x: Array, w: Array, window: Window, groups: int) -> Array:
         if not x.size or not w.size or not real(x, w):

@@ -22,16 +22,16 @@ def log_softmax(x: Array) -> Array:
     return _along_rows("log_softmax", x)
 
 
-def cross_entropy(logits: Array, goal: Array) -> tuple[Array, Array]:
-    """-sum of goal * log_softmax(logits) for each row, and its gradient: logits, goal: N K -> (N, N K)."""
+def softmax_cross_entropy(x: Array, goal: Array) -> tuple[Array, Array]:
+    """-sum of goal * log_softmax(x) for each row, and its gradient by x: x, goal: N K, not empty -> (N, N K)."""
     import cupy
 
-    require_shape("goal", goal, logits.shape)
-    n, classes = logits.shape
-    loss, dx = cupy.empty(n, logits.dtype), cupy.empty(logits.shape, logits.dtype)
-    launch = kernel("loss", "cross_entropy", logits.dtype)
-    launch(_grid(n), (THREADS,), (plain(logits), plain(goal), n, classes, loss, dx))
-    return loss, dx
+    require_shape("goal", goal, x.shape)
+    n, classes = x.shape
+    loss, slope = cupy.empty(n, x.dtype), cupy.empty(x.shape, x.dtype)
+    launch = kernel("loss", "cross_entropy", x.dtype)
+    launch(_grid(n), (THREADS,), (plain(x), plain(goal), n, classes, loss, slope))
+    return loss, slope
 
 
 def _along_rows(name: str, x: Array) -> Array:

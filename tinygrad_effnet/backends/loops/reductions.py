@@ -105,6 +105,15 @@ class Reductions(Backend):
     def log_softmax(self, x: Array, axis: int) -> Array:
         return along(log_softmax, x, axis)
 
+    def softmax_cross_entropy(self, x: Array, goal: Array) -> tuple[Array, Array]:
+        # x, goal: N K -> loss: N, slope: N K
+        losses, slopes = [], []
+        for scores, wanted in zip(x.tolist(), goal.tolist(), strict=True):
+            losses.append(-total(g * log_share for g, log_share in zip(wanted, log_softmax(scores), strict=True)))
+            whole = total(wanted)
+            slopes += [share * whole - g for g, share in zip(wanted, softmax(scores), strict=True)]
+        return array(losses, x.shape[:1], x.dtype), array(slopes, x.shape, x.dtype)
+
     # -- products ------------------------------------------------------------------------------------------------
     def matmul(self, a: Array, b: Array) -> Array:
         # a: ... n k, b: ... k m -> y: ... n m
