@@ -60,6 +60,18 @@ def test_without_shuffling_the_order_is_the_data_sets():
     np.testing.assert_array_equal(images[11], Normalize()(CARS[11][0], np.random.default_rng()))
 
 
+@pytest.mark.parametrize("options", [{}, {"workers": 1}, {"workers": 1, "processes": True}])
+def test_another_transform_from_the_next_epoch_on(options):
+    loader = _loader(**options)
+    before = _all(loader.epoch(0))
+    loader.use(eval_transform(24))
+    images, labels = _all(loader.epoch(0))
+    loader.close()
+    assert before[0].shape[2:] == (16, 16)
+    np.testing.assert_array_equal(labels, before[1])
+    np.testing.assert_array_equal(images, _all(_loader(transform=eval_transform(24)).epoch(0))[0])
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_workers_change_nothing(workers: int):
     images, labels = _all(_loader().epoch(1))

@@ -49,6 +49,17 @@ def test_plain_lines_keep_their_distance():
     assert stream.getvalue() == ""
 
 
+def test_what_is_left_counts_how_much_later_epochs_cost(monkeypatch):
+    clock = iter([0.0, 0.0, 10.0])
+    monkeypatch.setattr("tinygrad_effnet.training.progress.time.monotonic", lambda: next(clock, 10.0))
+    stream = io.StringIO()
+    progress = Progress(3, stream, interval=0.0)
+    progress.start(2, 10, 0, later=4.0)
+    clock = iter([10.0])
+    progress.batch(5, 8, 0.5)  # half of this epoch in 10 s, so 10 s for its rest and 80 s for the dear one
+    assert "1m30s left in all" in stream.getvalue()
+
+
 def test_a_bar_on_a_terminal():
     stream = Terminal()
     progress = Progress(2, stream)

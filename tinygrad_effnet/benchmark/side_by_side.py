@@ -71,7 +71,9 @@ def learn_side_by_side(config: TrainConfig, precision: str = "float32", told: Ca
     ImportError
         PyTorch is not installed.
     """
-    config = config.changed(dropout=0.0, stochastic_depth=0.0, ema=0.0, max_grad_norm=0.0, accumulate=1)
+    config = config.changed(
+        dropout=0.0, stochastic_depth=0.0, ema=0.0, max_grad_norm=0.0, accumulate=1, progressive=None
+    )
     if precision not in ("float32", "float64"):
         raise ValueError(f"precision: got {precision!r}, expected 'float32' or 'float64'")
     data = open_split(config)

@@ -17,6 +17,7 @@ HELP: dict[str, tuple[str | None, str]] = {
     "fraction": ("SHARE", "learn from this share of each class only, for a quick try"),
     "model": ("NAME", f"{', '.join(MODELS)}; b0 is efficientnet_b0"),
     "size": ("PIXELS", "side of the images"),
+    "progressive": ("PIXELS", "side of the training images at first; it grows to the whole in four stages"),
     "epochs": ("N", "passes over the training images"),
     "batch_size": ("N", "images a batch"),
     "optimizer": (None, "how weights are changed"),

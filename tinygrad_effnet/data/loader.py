@@ -166,6 +166,11 @@ class DataLoader:
             return self._in_line(jobs)
         return self._by_processes(jobs) if self.processes else self._by_threads(jobs)
 
+    def use(self, transform: Transform) -> None:
+        """Transform pictures otherwise from the next epoch on. Worker processes, which hold the old way, are ended."""
+        self.close()
+        self.transform = transform
+
     def close(self) -> None:
         """End the worker processes, if there are any; the next epoch starts new ones."""
         if self._pool is not None:

@@ -64,10 +64,10 @@ def make_loaders(data: DataSplit, config: TrainConfig, progress: Progress) -> tu
     )
 
 
-def augmentation(config: TrainConfig) -> Compose:
-    """How training images are changed."""
+def augmentation(config: TrainConfig, side: int | None = None) -> Compose:
+    """How training images are changed; their side is ``config.size`` unless another is given."""
     return train_transform(
-        config.size,
+        config.size if side is None else side,
         scale=(config.crop, 1.0),
         flip=config.flip,
         jitter=config.jitter,

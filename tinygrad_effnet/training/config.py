@@ -40,6 +40,8 @@ class TrainConfig:
         One of `MODELS`.
     size : int
         Side of the square images, pixels.
+    progressive : int, optional
+        Side of the training images of the first epochs, which grows to ``size``: see `training.progressive`.
     epochs, batch_size : int
     optimizer : "nadam", "adam", "adamw" or "sgd"
     lr : float, optional
@@ -112,6 +114,7 @@ class TrainConfig:
     fraction: float = 1.0
     model: str = "efficientnet_b0"
     size: int = 96
+    progressive: int | None = None
     epochs: int = 14
     batch_size: int = 16
     optimizer: str = "nadam"
@@ -155,6 +158,11 @@ class TrainConfig:
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         self._require("backend", self.backend is None or self.backend in BACKENDS, f"one of {', '.join(BACKENDS)}")
         self._require("size", self.size >= 32, "at least 32 pixels, since the network halves the image five times")
+        self._require(
+            "progressive",
+            self.progressive is None or 32 <= self.progressive <= self.size,
+            f"at least 32 pixels and at most size, {self.size}",
+        )
         for name in ("epochs", "batch_size", "accumulate"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "workers", "weight_decay", "max_grad_norm", "mixup", "cutmix"):

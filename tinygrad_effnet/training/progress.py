@@ -44,9 +44,13 @@ class Progress:
             self._told = now
             self.say(f"decoded {done} of {total} pictures for the cache")
 
-    def start(self, epoch: int, batches: int, done: int) -> None:
-        """Begin epoch number ``epoch`` (from 1) of ``batches`` batches, of which some may be done."""
+    def start(self, epoch: int, batches: int, done: int, later: float | None = None) -> None:
+        """Begin epoch number ``epoch`` (from 1) of ``batches`` batches, of which some may be done.
+
+        ``later`` is the work of all epochs after it, where its own is 1; left out, they are all alike.
+        """
         self._epoch, self._batches = epoch, batches
+        self._later = self.epochs - epoch if later is None else later
         self._first, self._began = done, time.monotonic()
         self._shown, self._images = self._began, 0
         if self.is_terminal:
@@ -78,7 +82,7 @@ class Progress:
 
     def _left(self, done: int, now: float) -> str:
         """Estimate for the whole run, from this epoch's batches."""
-        remaining = (self.epochs - self._epoch + 1) * self._batches - done
+        remaining = (1 + self._later) * self._batches - done
         return duration((now - self._began) / max(done - self._first, 1) * remaining)
 
     def finish(self) -> None:

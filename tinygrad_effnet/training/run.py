@@ -21,7 +21,7 @@ from typing import Any
 from .. import optim
 from ..backends import current_backend, use_backend
 from ..data import IMAGENET_MEAN, IMAGENET_STD, DataLoadingError, DatasetError
-from .build import frozen_parts, make_loaders, make_model, make_optimizer, open_split
+from .build import augmentation, frozen_parts, make_loaders, make_model, make_optimizer, open_split
 from .checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint, save_weights
 from .config import ConfigError, TrainConfig
 from .failures import DivergedError, OutOfMemoryError
@@ -31,6 +31,7 @@ from .inference import Classifier, predict_all
 from .metrics import classification_report
 from .plots import plot_accuracy, plot_confusion_matrix, plot_curves
 from .progress import Progress, duration
+from .progressive import epochs_to_come, image_side
 from .report import append_line, confused_pairs, peak_memory, write_report
 from .report.board import Board
 from .tally import Tally
@@ -147,6 +148,7 @@ class _Run:
             config.accumulate,
             frozen_parts(model, config),
         )
+        self.side = config.size  # of the training images
         self.seconds_before = 0.0  # spent on the current epoch before it was interrupted
 
     def go(self, folder: Path, history: History) -> Result:
@@ -175,7 +177,9 @@ class _Run:
         trainer, progress = self.trainer, self.progress
         began = time.monotonic() - self.seconds_before
         self._epoch_began = began
-        progress.start(trainer.epoch + 1, self.batches, trainer.batch)
+        self._choose_side()
+        later = epochs_to_come(self.config, trainer.epoch)
+        progress.start(trainer.epoch + 1, self.batches, trainer.batch, later)
         tally = trainer.train_epoch(self.train_loader, self.config.limit_batches, self._after_batch)
         progress.finish()
         if tally is None:
@@ -200,6 +204,14 @@ class _Run:
             self._keep(record, val)
         self.seconds_before = 0.0
         return trainer.epoch == self.config.epochs or self._is_stale() or not self._should_stop()
+
+    def _choose_side(self) -> None:
+        """The size of this epoch's training images; worker processes, which hold the old one, are started anew."""
+        side = image_side(self.config, self.trainer.epoch)
+        if side != self.side:
+            self.side = side
+            self.train_loader.use(augmentation(self.config, side))
+            self.progress.say(f"epoch {self.trainer.epoch + 1}: training images of {side}x{side} pixels from now on")
 
     def _is_stale(self) -> bool:
         """Whether ``patience`` is at its end."""
@@ -226,7 +238,7 @@ class _Run:
         metadata = self._metadata(record)
         weights = self.trainer.weights()
         save_weights(self.folder / "last.safetensors", weights, metadata)
-        values = {**asdict(record), "best": is_best, "peak_memory_bytes": peak_memory()}
+        values = {**asdict(record), "best": is_best, "size": self.side, "peak_memory_bytes": peak_memory()}
         append_line(self.folder / "history.jsonl", values)
         if self.board is not None:
             self.board.write(values)
