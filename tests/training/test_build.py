@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinygrad_effnet.training import CheckpointError, ConfigError, TrainConfig, save_weights
-from tinygrad_effnet.training.build import augmentation, frozen_parts, make_model, make_optimizer
+from tinygrad_effnet.training.build import augmentation, frozen_parts, make_model, make_optimizer, open_split
 
 
 def test_weight_decay_spares_biases_and_norms_and_lr_scale_spares_the_classifier():
@@ -79,3 +82,20 @@ def test_every_augmentation_can_be_asked_for():
         assert part in names
     assert "RandomAffine" not in repr(augmentation(TrainConfig()))
     assert frozen_parts(make_model(TrainConfig(), 2), TrainConfig()) == ()
+
+
+def test_what_is_held_out_does_not_depend_on_the_seed(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(tmp_path / name / f"{number}.png")
+
+    def held_out(**seeds: int) -> list[str]:
+        val = open_split(TrainConfig(data=str(tmp_path), **seeds)).val
+        return [Path(val.source(index)).name for index in range(len(val))]
+
+    assert held_out() == held_out(seed=1) == held_out(seed=2)
+    assert len({tuple(held_out(data_seed=seed)) for seed in range(4)}) > 1
+    cars, others = (open_split(TrainConfig(size=32, data_seed=seed)).train for seed in (0, 1))
+    assert (cars[3][0] != others[3][0]).any()
+    np.testing.assert_array_equal(cars[3][0], open_split(TrainConfig(size=32, seed=5)).train[3][0])

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = TrainConfig.load(run / "config.json") if (run / "config.json").exists() else TrainConfig()
         data = given.data if given.data is not None else config.data
         boxes = config.crop_boxes and given.data is None
-        split = open_data(data, config.size, config.seed, crop_boxes=boxes, strict=config.strict)
+        split = open_data(data, config.size, config.data_seed, crop_boxes=boxes, strict=config.strict)
         parts = {"train": [split.train], "val": [split.val], "all": [split.train, split.val]}[given.part]
         pictures = Joined([Renamed(part, classifier.class_names) for part in parts])
         print(split.description)

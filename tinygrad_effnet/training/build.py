@@ -32,7 +32,7 @@ def open_split(config: TrainConfig) -> DataSplit:
     return open_data(
         config.data,
         config.size,
-        config.seed,
+        config.data_seed,
         crop_boxes=config.crop_boxes,
         strict=config.strict,
         fraction=config.fraction,

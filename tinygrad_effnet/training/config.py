@@ -82,7 +82,10 @@ class TrainConfig:
     mixup, cutmix : float
         As in `data.MixBatch`; 0 for none. Training F1 and accuracy then count an image as what it shows most of.
     seed : int
-        Of data split, order, augmentation, initialisation and dropout.
+        Of order, augmentation, initialisation and dropout.
+    data_seed : int
+        Of what is held out, of ``fraction``, and of the synthetic cars; apart from ``seed``, so that runs which differ
+        in that are measured on the same images.
     backend : str, optional
         As in `use_backend`, "cupy" for a GPU; None takes the fastest of the host.
     workers : int
@@ -141,6 +144,7 @@ class TrainConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     seed: int = 0
+    data_seed: int = 0
     backend: str | None = None
     workers: int = 0
     processes: bool = False
@@ -165,7 +169,7 @@ class TrainConfig:
         )
         for name in ("epochs", "batch_size", "accumulate"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("seed", "workers", "weight_decay", "max_grad_norm", "mixup", "cutmix"):
+        for name in ("seed", "data_seed", "workers", "weight_decay", "max_grad_norm", "mixup", "cutmix"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("warmup", "label_smoothing", "stochastic_depth", "ema"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
