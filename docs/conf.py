@@ -1,9 +1,14 @@
 """Sphinx configuration. Build: python -m sphinx -b html -W docs docs/_build"""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent / "_ext")]
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+# the notebooks' kernels are processes of their own: they shall import this checkout, and say nothing of compiling
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ["TINYGRAD_EFFNET_QUIET"] = "1"
 
 import tinygrad_effnet
 
@@ -12,11 +17,23 @@ author = "the tinygrad_effnet authors"
 copyright = "2026, the tinygrad_effnet authors"
 release = version = tinygrad_effnet.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "op_table"]
-source_suffix = {".md": "markdown"}
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "op_table",
+    "steppers",
+    "no_third_party",
+]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+# Notebooks are text without outputs: every build runs them anew, and a cell that fails ends it.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 180  # seconds a cell
+nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words, with shapes
@@ -29,4 +46,5 @@ napoleon_preprocess_types = False
 
 html_theme = "furo"
 html_title = "tinygrad_effnet"
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]

@@ -260,3 +260,26 @@ def test_a_whole_step_of_efficientnet(visit, tmp_path) -> None:
     )
     assert len(seconds) == len(run) > 1000
     assert np.median(seconds) < STEP_SECONDS  # the longest alone would measure the machine's other work
+
+
+@pytest.mark.parametrize("by", ["srcdoc", "file"])
+def test_a_page_in_a_frame_of_a_notebook_steps_there(browser, tmp_path, recorded, by) -> None:
+    run, _ = recorded
+    shown = run.embed(start=5, path=None if by == "srcdoc" else tmp_path / "steps.html", title="Within")
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!DOCTYPE html><title>n</title>{shown._repr_html_()}", encoding="utf-8")
+    page = browser.new_page()
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(notebook.as_uri())
+    frame = page.query_selector("iframe").content_frame()
+    frame.wait_for_function("current === 5")
+    frame.click("#next")
+    assert frame.evaluate("current") == 6
+    target = frame.eval_on_selector('#step a[href^="#t="]', "link => Number(link.hash.slice(3))")
+    frame.click('#step a[href^="#t="]')  # within the frame, and not to an address of the page around
+    assert frame.evaluate("current") == target
+    assert page.url == notebook.as_uri()
+    assert messages == []
+    page.close()

@@ -9,12 +9,14 @@
 <Run of 5 steps: 2 forward, 3 backward, 0 update>
 
 ``print(run.explain(3))`` shows a step in the terminal, ``run.until(op="mul")`` finds one, ``run.replay()`` computes it
-all once more, and ``run.page("run.html")`` writes a page that steps through it in a browser.
+all once more, ``run.page("run.html")`` writes a page that steps through it in a browser, and ``run.embed()`` shows that
+page in a notebook.
 """
 
+from .embedded import Embedded
 from .recorder import record
 from .run import Run
 from .snapshot import Snapshot
 from .steps import Arrival, Difference, Operand, Place, Step
 
-__all__ = ["Arrival", "Difference", "Operand", "Place", "Run", "Snapshot", "Step", "record"]
+__all__ = ["Arrival", "Difference", "Embedded", "Operand", "Place", "Run", "Snapshot", "Step", "record"]

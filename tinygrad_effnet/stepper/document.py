@@ -32,7 +32,7 @@ class Document:
         By number, as ``data`` refers to them.
     """
 
-    def __init__(self, steps: Sequence[Step], title: str, most: int) -> None:
+    def __init__(self, steps: Sequence[Step], title: str, most: int, start: int = 0) -> None:
         self.most = most
         self.formulas: list[str] = []
         self._texts: dict[str, int] = {}
@@ -45,9 +45,10 @@ class Document:
         self.methods: list[dict[str, Any]] = []
         self.steps = steps
         made = f"tinygrad_effnet {__version__}, backend {current_backend().name}, Python {platform.python_version()}"
-        self.data = {
+        self.data: dict[str, Any] = {
             "title": title,
             "made": made,
+            "start": start,
             "box": [WIDTH, HEIGHT],
             "steps": [self._step(step) for step in steps],
             "levels": levels(steps),

@@ -21,15 +21,20 @@ DETAIL = (4096, 1024, 512, 256, 128, 64, 32, 16)  # entries of an array, from th
 
 def write(steps: Sequence[Step], path: Path, title: str, most_bytes: int) -> Path:
     """Write the page; see `Run.page`."""
+    return write_whole(path, fitted(steps, title, most_bytes, "page"))
+
+
+def fitted(steps: Sequence[Step], title: str, most_bytes: int, caller: str, start: int = 0) -> str:
+    """The whole file as text, with as many entries of each array as there is room for."""
     if not steps:
-        raise ValueError("page(): nothing was recorded; do the work inside the with block of record()")
+        raise ValueError(f"{caller}(): nothing was recorded; do the work inside the with block of record()")
     text = ""
     for most in DETAIL:
-        text = render(Document(steps, title or "A run, step by step", most))
+        text = render(Document(steps, title or "A run, step by step", most, start))
         if len(text.encode()) <= most_bytes:
-            return _write_whole(path, text)
+            return text
     raise ValueError(
-        f"page(most_bytes): even with {DETAIL[-1]} entries of each array these {len(steps)} steps take "
+        f"{caller}(most_bytes): even with {DETAIL[-1]} entries of each array these {len(steps)} steps take "
         f"{len(text.encode()):,} bytes; allow more than {most_bytes:,}, or record less in the block"
     )
 
@@ -76,7 +81,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _write_whole(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
     """All of it or nothing: under another name first, in the same folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

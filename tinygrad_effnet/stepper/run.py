@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import replay
+from .embedded import Embedded, embed
 from .explain import explained
 from .steps import PHASES, Step
 
@@ -130,6 +131,46 @@ class Run:
         from .page import write  # only who wants a page needs to lay it out
 
         return write(self.steps, Path(path), title, most_bytes)
+
+    def embed(
+        self,
+        height: int = 640,
+        title: str = "",
+        *,
+        start: int = 0,
+        path: str | Path | None = None,
+        most_bytes: int = 1_000_000,
+    ) -> Embedded:
+        """The page as part of a notebook: make it the last line of a cell, and step through the run right there.
+
+        Parameters
+        ----------
+        height : int
+            Of the frame, in CSS pixels.
+        title : str
+            Of the frame, which readers of screens hear, and of the page.
+        start : int
+            The step to begin with; ``run.until(...)`` finds one.
+        path : str or Path, optional
+            Write the page to this file, show it from there, and link to it. Relative to the notebook, so that the
+            notebook finds it when it is opened again. Without a path the whole page lies in the notebook's output.
+        most_bytes : int
+            Of large arrays fewer entries are shown until the page is no larger.
+
+        Returns
+        -------
+        Embedded
+            What Jupyter and MyST-NB show as a frame. The frame is sandboxed: the page's script runs, and can reach
+            neither the notebook nor the network.
+
+        Raises
+        ------
+        ValueError
+            Nothing was recorded, or even the least page would be larger, or the height is none.
+        IndexError
+            There is no step ``start``.
+        """
+        return embed(self.steps, height, title, start, path, most_bytes)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{sum(step.phase == phase for step in self.steps)} {phase}" for phase in PHASES)

@@ -49,7 +49,9 @@ def text_at(place: Place) -> str:
 
 
 def shown(file: str) -> str:
-    """A file's name as a reader knows it: within the package, within the working folder, else its last part."""
+    """A file's name as a reader knows it: within the working folder, within the package, else its last part."""
+    if os.path.basename(os.path.dirname(file)).startswith("ipykernel_"):
+        return "notebook cell"  # whose file is a name that Jupyter made up
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for base in (os.getcwd(), package):
         if file.startswith(base + os.sep):

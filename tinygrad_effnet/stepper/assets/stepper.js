@@ -4,6 +4,7 @@ const STEPS = DATA.steps, PHASES = ['forward', 'backward', 'update'];
 const byId = (id) => document.getElementById(id);
 let current = -1, playing = 0, chosen = null; // chosen: {figure key, index} of the entry that is worked out
 let redraws = [];
+const embedded = window.self !== window.top, ownAddress = location.protocol !== 'about:'; // within another page; by srcdoc
 const longest = Math.max(...STEPS.map((step) => step.us), 1), most = Math.max(...STEPS.map((step) => step.peak), 1);
 
 // -- going from step to step -------------------------------------------------------------------------------------
@@ -16,7 +17,7 @@ function go(k, keepLink) {
   byId('slider').value = k;
   byId('slider').setAttribute('aria-valuetext', `${k}: ${PHASES[STEPS[k].p]} ${STEPS[k].op}`);
   byId('where').textContent = `step ${k} of ${STEPS.length - 1} · ${PHASES[STEPS[k].p]}`;
-  if (!keepLink) history.replaceState(null, '', `#t=${k}`);
+  if (!keepLink && ownAddress) history.replaceState(null, '', `#t=${k}`);
   drawBars();
   drawGraph();
   drawStep();
@@ -24,7 +25,7 @@ function go(k, keepLink) {
 
 function fromLink() {
   const found = /[#&]t=(\d+)/.exec(location.hash);
-  go(found ? Number(found[1]) : Math.max(current, 0), true);
+  go(found ? Number(found[1]) : current < 0 ? DATA.start : current, true);
 }
 
 function play(on) {
@@ -163,6 +164,11 @@ function title(step) {
   return element('h2', { class: `p${step.p}` }, `${step.op === 'leaf' ? 'a gradient comes to rest' : step.op}${step.op === 'leaf' ? '' : names[step.p]}${step.m ? ` in ${step.m}` : ''}`);
 }
 
+/** The name of an entry: w[0, 2], or just a where there is one number alone. */
+function entry(name, index) {
+  return index.length ? `${name}[${index.join(', ')}]` : name;
+}
+
 function link(k, text) {
   return element('a', { href: `#t=${k}` }, text || `step ${k}`);
 }
@@ -170,7 +176,7 @@ function link(k, text) {
 function source(step, operand, side) {
   if (side === 'out' && step.p === 0) return '';
   if (side === 'out' && step.p === 1 && operand[3] !== null) return element('span', {}, 'for the result of ', link(operand[3]));
-  if (operand[2]) return operand[2];
+  if (operand[2]) return operand[2] === operand[0] ? '' : operand[2];
   return operand[3] === null ? 'given' : link(operand[3]);
 }
 
@@ -225,7 +231,7 @@ function figure(step, operand, side, i) {
     const marks = (chosen && chosen.marks && chosen.marks.get(operand[1])) || [];
     drawHeat(canvas, shown, tiles, marks, mine);
     const index = chosen && chosen.side === side && chosen.i === i ? chosen.index : null;
-    output.textContent = index ? `${operand[0]}[${index.join(', ')}] = ${exact(shown.at(index), shown.dtype)}` : '';
+    output.textContent = index ? `${entry(operand[0], index)} = ${exact(shown.at(index), shown.dtype)}` : '';
     canvas.setAttribute('aria-label', `${operand[0]}: ${shown.words()}. ${output.textContent}. Arrow keys choose an entry`);
   };
   redraws.push(redraw);
@@ -266,7 +272,7 @@ function choose(step, side, i, index) {
 }
 
 function showNumbers(step, out, index) {
-  const panel = byId('numbers'), shown = value(out[1]), name = `${out[0]}[${index.join(', ')}]`, parts = [];
+  const panel = byId('numbers'), shown = value(out[1]), name = entry(out[0], index), parts = [];
   const terms = termsAt(step, out, index), kept = shown.at(index);
   const result = `${name} = ${exact(kept === null && terms && terms.value !== undefined ? terms.value : kept, shown.dtype)}`;
   if (terms) {
@@ -319,7 +325,7 @@ function difference(step) {
   button.addEventListener('click', () => {
     const open = button.getAttribute('aria-expanded') !== 'true';
     button.setAttribute('aria-expanded', String(open));
-    const rows = step.fd.map(([name, index, rule, found]) => element('tr', {}, element('td', {}, `${name}[${index.join(', ')}]`), element('td', { class: 'number' }, exact(rule, 'float32')), element('td', { class: 'number' }, exact(found, 'float32')), element('td', { class: 'number' }, short(Math.abs(rule - found)))));
+    const rows = step.fd.map(([name, index, rule, found]) => element('tr', {}, element('td', {}, entry(name, index)), element('td', { class: 'number' }, exact(rule, 'float32')), element('td', { class: 'number' }, exact(found, 'float32')), element('td', { class: 'number' }, short(Math.abs(rule - found)))));
     out.replaceChildren(...(open ? [element('table', {}, element('thead', {}, element('tr', {}, ...['entry', 'by the rule', 'by a difference', 'apart'].map((t) => element('th', {}, t)))), element('tbody', {}, ...rows)), element('p', { class: 'quiet' }, `Central difference of Σ ȳ · y in double precision, h = ${step.fd[0][4]}, where the contribution is largest.`)] : []));
   });
   return element('div', {}, element('h3', {}, 'A second opinion'), button, out);
@@ -362,6 +368,8 @@ function code(step) {
 // -- beginning ---------------------------------------------------------------------------------------------------
 
 function begin() {
+  document.documentElement.classList.toggle('embedded', embedded);
+  document.documentElement.classList.toggle('brief', STEPS.length <= 12);
   byId('made').textContent = `${STEPS.length} steps. Made with ${DATA.made}. Upper bars: time of each step (on a logarithmic scale); line below: bytes alive.`;
   byId('slider').max = STEPS.length - 1;
   const ops = [...new Set(STEPS.map((step) => step.op))].sort();
@@ -376,6 +384,12 @@ function begin() {
     go(Math.floor(((event.clientX - box.left) / box.width) * STEPS.length));
   });
   addEventListener('hashchange', fromLink);
+  addEventListener('click', (event) => { // an address of a step would be taken for one of the page around
+    const to = event.target.closest('a[href^="#t="]');
+    if (!to || !embedded || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    go(Number(to.getAttribute('href').slice(3)));
+  });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { palette = null; bars = null; drawBars(); redraws.forEach((redraw) => redraw()); });
   addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName) && event.target.type !== 'range') return;

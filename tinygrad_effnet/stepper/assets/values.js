@@ -85,6 +85,7 @@ class Value {
 
   words() {
     if (this.shape.includes(0)) return 'no entries';
+    if (this.whole && this.kept.length === 1) return exact(this.kept[0], this.dtype);
     const bad = this.bad ? `, ${this.bad} NaN or infinite` : '';
     return `min ${short(this.low)}, max ${short(this.high)}, mean ${short(this.mean)}, zeros ${this.zeros}${bad}`;
   }

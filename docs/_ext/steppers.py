@@ -1,0 +1,53 @@
+"""Steppers that a notebook embeds become files of the site: its pages stay light, and each stepper has an address."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from tinygrad_effnet.stepper.mathml import statements
+
+FRAME = re.compile(r'(<iframe class="tinygrad-stepper"[^>]*?) srcdoc="([^"]*)"(></iframe>)')
+STARTS = re.compile(r'"start":(\d+)')
+
+
+class SteppersToFiles(SphinxPostTransform):
+    default_priority = 500  # after MyST-NB has chosen which form of an output to show
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        pages = 0
+        for node in self.document.findall(nodes.raw):
+            found = FRAME.search(node.astext())
+            if found is None:
+                continue
+            before, text, after = found.groups()
+            pages += 1
+            docname = self.env.docname
+            name = f"_static/steps/{docname.rpartition('/')[2]}-{pages}.html"
+            path = Path(self.app.outdir) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(html.unescape(text), encoding="utf-8")
+            start = STARTS.search(html.unescape(text))
+            link = f"{'../' * docname.count('/')}{name}#t={start.group(1) if start else 0}"
+            made = f'{before} src="{link}"{after}<p class="stepper-link"><a href="{link}">Open on its own</a></p>'
+            around = node.astext()[: found.start()], node.astext()[found.end() :]
+            node.replace_self(nodes.raw("", made.join(around), format="html"))
+
+
+def formula(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """The role ``{formula}`y = x · σ(x)```: MathML from the notation in which operations state their formulas."""
+    made = "".join(statements(text)).replace(' display="block"', "")
+    return [nodes.raw("", made, format="html")], []
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_post_transform(SteppersToFiles)
+    app.add_role("formula", formula)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
