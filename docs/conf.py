@@ -25,7 +25,7 @@ extensions = [
     "steppers",
     "no_third_party",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_live", "live"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -48,3 +48,6 @@ html_theme = "furo"
 html_title = "tinygrad_effnet"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+if (ROOT / "docs" / "_live").is_dir():  # what docs/make_live.py gathered: the engine in the browser
+    html_extra_path = ["_live"]
+    tags.add("live")  # noqa: F821 - Sphinx gives this file its tags
