@@ -262,6 +262,32 @@ def test_a_whole_step_of_efficientnet(visit, tmp_path) -> None:
     assert np.median(seconds) < STEP_SECONDS  # the longest alone would measure the machine's other work
 
 
+def test_the_gradient_of_a_broadcast_operand_is_shown_as_a_sum(visit, tmp_path) -> None:
+    x = tg.Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, -6.0]], requires_grad=True)
+    row, column = tg.Tensor([10.0, 20.0, 30.0], requires_grad=True), tg.Tensor([[7.0], [-8.0]], requires_grad=True)
+    with record() as run:
+        ((x + row) * column).backward(np.array([[1.0, 2.0, 3.0], [40.0, 50.0, 60.0]], "f"))
+    page = visit(run.page(tmp_path / "page.html"))
+
+    def worked(op):
+        return page.evaluate(
+            """op => {
+                go(STEPS.findIndex((step) => step.p === 1 && step.op === op));
+                const step = STEPS[current], i = step.out.findIndex((out) => out[4] === 1);
+                choose(step, 'out', i, value(step.out[i][1]).shape.length === 1 ? [2] : [1, 0]);
+                return [document.querySelector('#numbers').innerText, [...chosen.marks.values()][0]];
+            }""",
+            op,
+        )
+
+    assert worked("mul") == [
+        "b̄[1, 0] = 40 · 14 + 50 · 25 + 60 · 24 = 3250\n\nThis entry was repeated for 3 entries of the result, outlined "
+        "below in ȳ; what the rule gives for each is added up.\n\nb̄[1, 0] = 3250",
+        [3, 4, 5],
+    ]
+    assert worked("add")[0].startswith("b̄[2] = 21 + (-480) = -459") and worked("add")[1] == [2, 5]
+
+
 @pytest.mark.parametrize("by", ["srcdoc", "file"])
 def test_a_page_in_a_frame_of_a_notebook_steps_there(browser, tmp_path, recorded, by) -> None:
     run, _ = recorded

@@ -286,6 +286,8 @@ function showNumbers(step, out, index) {
     parts.push(element('p', { class: 'numbers' }, `${name} = ${products.join(' + ')}${more > 0 ? ` + ${more} more` : ''}${terms.extra ? ` + ${short(terms.extra)}` : ''} = ${exact(terms.sum, 'float32')}`));
     parts.push(element('p', { class: 'quiet' }, `${terms.count} products of ${terms.factors[0][0]} and ${terms.factors[1][0]}, ${terms.value === undefined ? 'outlined below' : 'of which the page keeps the first'}; added up in double precision.`));
     if (terms.terms.length) parts.push(details(terms));
+  } else if (repeatedFor(step, out, index)) {
+    parts.push(...addedUp(step, out, name, repeatedFor(step, out, index), exact(kept, shown.dtype)));
   } else {
     const found = numbersAt(step, out, index), sentence = substituted(DATA.texts[step.f], out[0], found);
     if (sentence && step.p < 2) parts.push(element('p', { class: 'numbers' }, sentence));
@@ -298,6 +300,19 @@ function showNumbers(step, out, index) {
   }
   parts.push(element('p', { class: 'numbers', id: 'result' }, result));
   panel.replaceChildren(...parts);
+}
+
+/** What the rule gives for each entry that a broadcast operand was repeated for, and their sum. */
+function addedUp(step, out, name, places, sum) {
+  const gradient = value(step.in[0][1]), right = (place) => {
+    const sentence = substituted(DATA.texts[step.f], out[0], numbersAtIndex(step, out, gradient.shape, place));
+    return sentence.slice(sentence.indexOf('=') + 1).trim();
+  };
+  chosen.marks.set(step.in[0][1], places.map((place) => gradient.place(place)).filter((place) => place >= 0));
+  const terms = places.slice(0, 12).map(right), more = places.length - terms.length, parts = [];
+  if (terms.every(Boolean)) parts.push(element('p', { class: 'numbers' }, `${name} = ${terms.join(' + ')}${more ? ` + ${more} more` : ''} = ${sum}`));
+  parts.push(element('p', { class: 'quiet' }, `This entry was repeated for ${places.length} entries of the result, outlined below in ȳ; what the rule gives for each is added up.`));
+  return parts;
 }
 
 function details(terms) {

@@ -64,11 +64,30 @@ function termsAt(step, out, at) {
   return { factors: [a, b], terms, count: terms.length, sum: sum + extra, extra };
 }
 
+/** The entries of ȳ for which an entry of a broadcast operand was repeated, as indices; null where it was not. */
+function repeatedFor(step, out, at) {
+  if (step.p !== 1 || !(step.inner || []).includes('sum_to')) return null;
+  const full = value(step.in[0][1]).shape, own = value(out[1]).shape, missing = full.length - own.length;
+  const count = full.reduce((a, b) => a * b, 1) / Math.max(1, own.reduce((a, b) => a * b, 1));
+  if (count <= 1 || count > 20000 || !own.every((size, axis) => size === 1 || size === full[missing + axis])) return null;
+  let places = [[]];
+  full.forEach((size, axis) => {
+    const repeated = axis < missing || own[axis - missing] === 1;
+    const along = repeated ? Array.from({ length: size }, (_, i) => i) : [at[axis - missing]];
+    places = places.flatMap((place) => along.map((i) => [...place, i]));
+  });
+  return places;
+}
+
 /** The entries that stand in the formula at an index of an output: name, number, dtype. */
 function numbersAt(step, out, at) {
+  return numbersAtIndex(step, out, value(out[1]).shape, at);
+}
+
+/** The same at an index of a shape that the output was broadcast to. */
+function numbersAtIndex(step, out, shape, at) {
   const made = step.p === 1 ? DATA.steps[step.of] : null;
-  const operands = [...(made ? made.in : []), ...(made ? made.out : []), ...step.in, out];
-  const shape = value(out[1]).shape, found = new Map();
+  const operands = [...(made ? made.in : []), ...(made ? made.out : []), ...step.in, out], found = new Map();
   for (const operand of operands) {
     const own = value(operand[1]), fits = own.shape.every((size, k) => {
       const other = shape[shape.length - own.shape.length + k];
