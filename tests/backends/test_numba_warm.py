@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +48,41 @@ def test_the_helper_compiles_the_backward_pass_just_as_training_asks_for_it() ->
     back.remove("convolution.weight_grad_kernel")  # the stem's, which comes last and is soon compiled
     assert set(found) == back | {"activation.silu_kernel", "activation.sigmoid_kernel"}  # the gate, computed anew
     assert compiled_by("warm.run()" + STEP) == dict.fromkeys(warm.TRAINING, 1)
+
+
+def test_what_is_missing_is_neither_compiled_here_nor_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from tinygrad_effnet.backends.numba import Numba, jit
+print(*jit.missing())
+with jit.time_compilation() as seconds:
+    Numba().silu(np.ones(3, np.float32))
+print(*jit.missing())
+print(sum(seconds))
+"""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True).stdout
+        for _ in range(2)
+    )
+    silu = set(warm.TRAINING) - {"activation.silu_kernel"}
+    cold, after, seconds = first.splitlines()
+    assert set(cold.split()) == set(warm.TRAINING)
+    assert set(after.split()) == silu
+    assert float(seconds) > 0
+    cold, after, seconds = second.splitlines()
+    assert set(cold.split()) == set(after.split()) == silu
+    assert float(seconds) == 0
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_no_helper_inside_a_block(before: str | None, started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    if before is not None:
+        monkeypatch.setenv(warm.ALONE, before)
+    with warm.without_helper():
+        assert warm.start_helper("folder") is None
+    warm.start_helper("folder")
+    assert len(started) == 1
 
 
 @pytest.fixture

@@ -157,5 +157,29 @@ def test_the_doctor_finds_what_is_broken(capsys, monkeypatch):
 
 
 def test_the_doctor_is_well_here(capsys):
+    assert doctor.main(["--compile"]) == 0
+    out = capsys.readouterr().out
+    assert "all is well" in out
+    assert "a training step of a small EfficientNet agrees" in out
+
+
+def test_the_doctor_does_not_wait_for_half_a_minute_of_compiling(capsys, monkeypatch):
+    jit = pytest.importorskip("tinygrad_effnet.backends.numba.jit")
+    monkeypatch.setattr(jit, "missing", lambda: ["fused.pool_kernel", "depthwise.backward_kernel"])
     assert doctor.main([]) == 0
-    assert "all is well" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"one layer and a classifier agrees on numpy, numba.*; 2 of \d+ kernels were not compiled", out)
+    assert "doctor --compile" in out
+
+
+def test_the_doctor_finds_a_backend_whose_gradients_are_others(capsys, monkeypatch):
+    step = doctor._step
+
+    def wrong(backend, whole):
+        loss, gradients = step("numpy", whole)
+        return loss, gradients * (1.01 if backend == "numba" else 1)
+
+    monkeypatch.setattr(doctor, "_step", wrong)
+    monkeypatch.setattr(doctor, "available_backends", lambda: ("loops", "numpy", "numba"))
+    with pytest.raises(ArithmeticError, match=r"numba gives .*; gradients are 1.0% apart"):
+        doctor._agree(whole=False)

@@ -16,7 +16,9 @@ import numpy as np
 
 from .. import nn, ops, optim, use_backend
 from ..backends import available_backends, current_backend
+from ..backends.base import Array
 from ..data import IMAGENET_MEAN, SyntheticCars, train_transform
+from ..nn.staged import Plan, Stage, StagedNet
 from ..tensor import Tensor, from_numpy
 from ..testing import gradcheck
 from ..training import load_checkpoint, save_checkpoint
@@ -26,13 +28,18 @@ PACKAGES = ("numpy", "numba", "tbb", "scipy", "pillow", "matplotlib", "safetenso
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the state of things, and run the tests; returns 1 if one fails."""
-    argparse.ArgumentParser(
-        prog="python -m tinygrad_effnet doctor", description="Say what is installed and how it is set up, and test it."
-    ).parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m tinygrad_effnet doctor",
+        description="Say what is installed and how it is set up, and test it for some ten seconds.",
+    )
+    parser.add_argument("--compile", action="store_true", help="first have all kernels compiled, to test them all")
+    tests = TESTS
+    if parser.parse_args(arguments).compile and "numba" in available_backends():
+        tests = {"compilation": _compile, **TESTS}
     for name, value in facts():
         print(f"{name:<18} {value}")
     failed = 0
-    for name, test in TESTS.items():
+    for name, test in tests.items():
         began = time.monotonic()
         try:
             found = test()
@@ -40,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed += 1
             found = f"FAILED: {type(error).__name__}: {error}"
         print(f"{name:<18} {found} ({time.monotonic() - began:.1f} s)", flush=True)
-    print("all is well" if not failed else f"{failed} of {len(TESTS)} tests failed; please report the lines above")
+    print("all is well" if not failed else f"{failed} of {len(tests)} tests failed; please report the lines above")
     return 1 if failed else 0
 
 
@@ -93,31 +100,76 @@ def _gradients() -> str:
     return "ok: derivatives equal differences"
 
 
-def _step(backend: str) -> tuple[float, float]:
-    """Loss and norm of the gradients of a small network's first step."""
+# A stem, a block without a widening convolution, one that shrinks its images, and one around which they skip.
+SMALL = Plan(
+    stem=8,
+    stages=(
+        Stage("mbconv", 1, 3, 1, 8, 8, 1),
+        Stage("mbconv", 4, 5, 2, 8, 16, 2),
+    ),
+    head=32,
+    size=32,
+    dropout=0.0,
+)
+
+
+def _step(backend: str, whole: bool) -> tuple[float, Array]:
+    """Loss and gradients of the first step of a small network, or of one layer and a classifier."""
     with use_backend(backend):
         ops.manual_seed(0)
-        model = nn.EfficientNet("b0", 10, dropout=0.0, stochastic_depth=0.0)
+        model: nn.Module = StagedNet(SMALL, 10)
+        if not whole:
+            layer = nn.ConvNormAct(3, 8, 1, act=nn.SiLU())
+            model = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
         cars = SyntheticCars("train", 1, 32)
         transform = train_transform(32)
         images = np.stack([transform(cars[i][0], np.random.default_rng(i)) for i in range(4)])
         loss = ops.cross_entropy(model(from_numpy(images)), cars.labels[:4])
         loss.backward()
-        norm = sum(float((p.grad.numpy().astype(float) ** 2).sum()) for p in model.parameters() if p.grad is not None)
+        gradients = np.concatenate([p.grad.numpy().ravel() for p in model.parameters() if p.grad is not None])
         optim.NAdam(model.parameters(), lr=1e-3).step()
-        return loss.item(), norm**0.5
+        return loss.item(), gradients
+
+
+def _compile() -> str:
+    """Have everything compiled that training needs, so that the tests have all of it before them."""
+    from ..backends.numba.jit import missing, time_compilation
+
+    count = len(missing())
+    with time_compilation() as seconds:
+        _step("numba", whole=True)
+    return f"{count} kernels were missing; compiling took {sum(seconds):.1f} s"
 
 
 def _backends_agree() -> str:
-    """One training step of B0 with each, at 32 pixels."""
-    found = {name: _step(name) for name in available_backends() if name != "loops"}
-    (loss, norm), *others = found.values()
-    for name, (other_loss, other_norm) in zip(list(found)[1:], others, strict=True):
-        if abs(other_loss - loss) > 1e-3 * loss or abs(other_norm - norm) > 1e-2 * norm:
-            raise ArithmeticError(
-                f"{name} gives loss {other_loss} and gradient norm {other_norm}, NumPy {loss} and {norm}"
-            )
-    return f"ok: a step of B0 agrees on {', '.join(found)}"
+    """One training step of a small network with each; of less where Numba would first have to compile for long."""
+    if "numba" not in available_backends():
+        return _agree(whole=True)
+    from ..backends.numba.jit import missing, time_compilation
+    from ..backends.numba.warm import TRAINING, without_helper
+
+    cold = len(missing())
+    with time_compilation() as seconds, without_helper():
+        found = _agree(whole=not cold)
+    if seconds:
+        found += f", {sum(seconds):.1f} s of compiling included"
+    if cold:
+        found += (
+            f"; {cold} of {len(TRAINING)} kernels were not compiled yet and most are not tested: training compiles "
+            "them, once, in half a minute of an idle machine, and so does doctor --compile"
+        )
+    return found
+
+
+def _agree(whole: bool) -> str:
+    names = [name for name in available_backends() if name != "loops"]
+    (loss, gradients), *others = [_step(name, whole) for name in names]
+    for name, (other_loss, other_gradients) in zip(names[1:], others, strict=True):
+        apart = float(np.linalg.norm(other_gradients - gradients) / np.linalg.norm(gradients))
+        if not (abs(other_loss - loss) <= 1e-4 * loss and apart <= 1e-3):
+            raise ArithmeticError(f"{name} gives loss {other_loss}, NumPy {loss}; gradients are {apart:.1%} apart")
+    what = "a small EfficientNet" if whole else "one layer and a classifier"
+    return f"ok: a training step of {what} agrees on {', '.join(names)}"
 
 
 def _checkpoints() -> str:

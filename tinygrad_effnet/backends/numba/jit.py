@@ -12,11 +12,13 @@ What lets LLVM vectorise a loop, each worth a factor of five to ten:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -71,11 +73,18 @@ class kernel:  # noqa: N801 - a decorator
         self.compiled = numba.njit(**settings)(function)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        kernels[_name(function)] = self
+        self.name = _name(function)
+        kernels[self.name] = self
 
     def __call__(self, *args: Any) -> Any:
         with threads.guard():
             return self.compiled(*args)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is compiled for some type, in this process or on disk."""
+        on_disk = Path(self.cache).rglob(f"{self.name}-*.nbi") if self.cache else ()
+        return bool(self.compiled.signatures) or any(on_disk)
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -128,3 +137,16 @@ ERASE = "\r\x1b[K"  # to the line's beginning, and clear it
 def announce_compilation() -> None:
     """Have cold compilation announced: logged at INFO, and written to stderr."""
     event.register("numba:compile", _Notice())
+
+
+@contextlib.contextmanager
+def time_compilation() -> Iterator[list[float]]:
+    """The list given holds, after the block, the seconds in which Numba compiled; it stays empty where nothing was."""
+    seconds: list[float] = []
+    with event.install_timer("numba:compile", seconds.append):
+        yield seconds
+
+
+def missing() -> list[str]:
+    """The kernels of a training step that are compiled neither in this process nor on disk."""
+    return [name for name in warm.TRAINING if name not in kernels or not kernels[name].is_ready]
