@@ -100,7 +100,34 @@ class SqueezeExcitation(Module):
         return biased and all([is_plain(part) for part in parts]) and is_unwatched(self)
 
 
-class MBConv(Module):
+class _Residual(Module):
+    """How both blocks below end: narrow, and add the block's input where it has the result's shape."""
+
+    project: ConvNormAct | None
+    drop_path: StochasticDepth | None
+
+    def _skip(self, in_channels: int, out_channels: int, stride: int, stochastic_depth: float) -> None:
+        self.has_skip = stride == 1 and in_channels == out_channels
+        self.drop_path = StochasticDepth(stochastic_depth) if self.has_skip and stochastic_depth else None
+
+    def _end(self, z: Tensor, x: Tensor, fused: bool) -> Tensor:
+        """z: what is narrowed; x: the block's input; fused: whether one operation may stand for the modules here."""
+        project, drop = self.project, self.drop_path
+        if fused and project is not None and self.has_skip:
+            p, training = (0.0, False) if drop is None else (drop.p, drop.training)
+            return ops.norm_add(project.conv(z), project.norm.begin(), x, p, training)
+        y = z if project is None else project(z)
+        if drop is not None:
+            y = drop(y)
+        return x + y if self.has_skip else y
+
+    @property
+    def _end_is_plain(self) -> bool:
+        project, drop = self.project, self.drop_path
+        return project is not None and project.is_plain and project.act is None and (drop is None or is_plain(drop))
+
+
+class MBConv(_Residual):
     """Inverted residual: widen, convolve each channel by itself, weigh the channels, narrow, add the input.
 
     Parameters
@@ -148,35 +175,31 @@ class MBConv(Module):
         squeeze = max(1, int(in_channels * se_ratio))
         self.squeeze_excite = SqueezeExcitation(hidden, squeeze) if se_ratio else None
         self.project = layer(hidden, out_channels, 1)
-        self.has_skip = stride == 1 and in_channels == out_channels
-        self.drop_path = StochasticDepth(stochastic_depth) if self.has_skip and stochastic_depth else None
+        self._skip(in_channels, out_channels, stride, stochastic_depth)
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         if wants_fused(self.fused, x) and self.is_plain:
-            return self._fused(x)
+            return self._end(self._fused(x), x, True)
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
-        y = self.project(y)
-        if self.drop_path is not None:
-            y = self.drop_path(y)
-        return x + y if self.has_skip else y
+        return self._end(y, x, False)
 
     @property
     def is_plain(self) -> bool:
         """Whether fused operations may stand for the inner modules: they are those of ``__init__``, and unwatched."""
-        layers = self.depthwise, self.project, self.expand, self.squeeze_excite
+        layers = self.depthwise, self.expand, self.squeeze_excite
         return (
             all([layer is None or layer.is_plain for layer in layers])
             and self.depthwise.act is not None
-            and self.project.act is None
             and (self.expand is None or self.expand.act is not None)
-            and (self.drop_path is None or is_plain(self.drop_path))
+            and self._end_is_plain
         )
 
     def _fused(self, x: Tensor) -> Tensor:
+        """All that comes before the end."""
         depthwise, se = self.depthwise, self.squeeze_excite
         if self.expand is None:
             y = depthwise.conv(x)
@@ -187,14 +210,11 @@ class MBConv(Module):
                 raw, self.expand.norm.begin(), conv.weight, conv.stride, conv.padding, conv.dilation
             )
         if se is None:
-            z = ops.norm_silu(y, depthwise.norm.begin())
-        else:
-            z = ops.norm_silu_squeeze_excite(y, depthwise.norm.begin(), *se.weights)
-        v = self.project.conv(z)
-        return _norm_and_skip(v, self.project.norm, self.drop_path, x) if self.has_skip else self.project.norm(v)
+            return ops.norm_silu(y, depthwise.norm.begin())
+        return ops.norm_silu_squeeze_excite(y, depthwise.norm.begin(), *se.weights)
 
 
-class FusedMBConv(Module):
+class FusedMBConv(_Residual):
     """MBConv with its first two convolutions made into one full convolution (Tan and Le 2021, section 3.2): more
     multiply-adds, but of a kind that machines are quick at.
 
@@ -232,28 +252,11 @@ class FusedMBConv(Module):
         squeeze = max(1, int(in_channels * se_ratio))
         self.squeeze_excite = SqueezeExcitation(hidden, squeeze) if se_ratio else None
         self.project = layer(hidden, out_channels, 1) if expand_ratio != 1 else None
-        self.has_skip = stride == 1 and in_channels == out_channels
-        self.drop_path = StochasticDepth(stochastic_depth) if self.has_skip and stochastic_depth else None
+        self._skip(in_channels, out_channels, stride, stochastic_depth)
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.expand(x)
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
-        if self.project is not None and self.has_skip and wants_fused(self.fused, x) and self._end_is_plain:
-            return _norm_and_skip(self.project.conv(y), self.project.norm, self.drop_path, x)
-        if self.project is not None:
-            y = self.project(y)
-        if self.drop_path is not None:
-            y = self.drop_path(y)
-        return x + y if self.has_skip else y
-
-    @property
-    def _end_is_plain(self) -> bool:
-        project, drop = self.project, self.drop_path
-        return project is not None and project.is_plain and project.act is None and (drop is None or is_plain(drop))
-
-
-def _norm_and_skip(v: Tensor, norm: BatchNorm2d, drop_path: StochasticDepth | None, skip: Tensor) -> Tensor:
-    p, training = (0.0, False) if drop_path is None else (drop_path.p, drop_path.training)
-    return ops.norm_add(v, norm.begin(), skip, p, training)
+        return self._end(y, x, wants_fused(self.fused, x) and self._end_is_plain)
