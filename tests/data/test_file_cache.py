@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+import operator
 import os
-import pickle
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +96,11 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(photographs: ImageFolder, tm
 
 def test_sent_to_a_process_it_is_a_name_and_no_pixels(photographs: ImageFolder, tmp_path: Path):
     cache = FileCache(photographs, tmp_path / "cache", 30)
-    sent = pickle.dumps(cache)
-    assert cache.nbytes > 18_000 > len(sent)
-    np.testing.assert_array_equal(pickle.loads(sent)[5][0], cache[5][0])
+    assert cache.nbytes > 18_000 > len(ForkingPickler.dumps(cache))
+    with multiprocessing.get_context("spawn").Pool(1) as other:
+        picture, label = other.apply(operator.getitem, (cache, 5))
+    np.testing.assert_array_equal(picture, cache[5][0])
+    assert label == cache[5][1]
 
 
 def test_bad_size(photographs: ImageFolder, tmp_path: Path):
