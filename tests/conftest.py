@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -52,3 +53,17 @@ def no_leaks() -> Iterator[None]:
     ops.random._generator = generator
     generator.bit_generator.state = state
     assert not leaks, "this test leaks global state: " + "; ".join(leaks)
+
+
+@pytest.fixture
+def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the operations whose rule is run, in order."""
+    names: list[str] = []
+    pull = op.Op.pull
+
+    def counted(self: op.Op, gradients: list[Any]) -> Any:
+        names.append(self.name)
+        return pull(self, gradients)
+
+    monkeypatch.setattr(op.Op, "pull", counted)
+    return names

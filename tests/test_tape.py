@@ -6,7 +6,6 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +18,6 @@ from tinygrad_effnet import tape
 
 def leaf(*values: float) -> tg.Tensor:
     return tg.Tensor(np.array(values), requires_grad=True)
-
-
-@pytest.fixture
-def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the operations whose rule is run, in order."""
-    names: list[str] = []
-    pull = tg.Op.pull
-
-    def counted(self: tg.Op, gradients: list[tg.Tensor | None]) -> Any:
-        names.append(self.name)
-        return pull(self, gradients)
-
-    monkeypatch.setattr(tg.Op, "pull", counted)
-    return names
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -13,20 +11,6 @@ from tinygrad_effnet.op import registry
 
 def leaf(*values: float) -> tg.Tensor:
     return tg.Tensor(np.array(values), requires_grad=True)
-
-
-@pytest.fixture
-def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the operations whose rule is run, in order."""
-    names: list[str] = []
-    pull = tg.Op.pull
-
-    def counted(self: tg.Op, gradients: list[tg.Tensor | None]) -> Any:
-        names.append(self.name)
-        return pull(self, gradients)
-
-    monkeypatch.setattr(tg.Op, "pull", counted)
-    return names
 
 
 # -- grad ----------------------------------------------------------------------------------------------------------
