@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import tinygrad_effnet as tg
 from tinygrad_effnet.optim import Optimizer
@@ -31,3 +32,23 @@ def bits(params: list[tg.Tensor]) -> list[bytes]:
 
 def leaf(*shape: int) -> tg.Tensor:
     return tg.Tensor(np.ones(shape), requires_grad=True)
+
+
+def assert_equals_pytorch(make, name: str, dtype: str, tolerance: float, rate: float, steps: int, **options) -> None:
+    """Steps of ours and of theirs come to the same, with two groups of parameters, the second's rate being ``rate``."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal((4, 3)).astype(dtype), rng.standard_normal(5).astype(dtype)]
+    ours = [tg.Tensor(x, requires_grad=True) for x in starts]
+    theirs = [torch.tensor(x, requires_grad=True) for x in starts]
+    optimizer = make([{"params": ours[:1]}, {"params": ours[1:], "lr": rate}], **options)
+    reference = getattr(torch.optim, name)([{"params": theirs[:1]}, {"params": theirs[1:], "lr": rate}], **options)
+    for step in range(steps):
+        for p, q in zip(ours, theirs, strict=True):
+            gradient = rng.standard_normal(p.shape).astype(dtype)
+            absent = step == 0 and p is ours[1]  # its first step comes later
+            p.grad, q.grad = (None, None) if absent else (tg.Tensor(gradient), torch.tensor(gradient))
+        optimizer.step()
+        reference.step()
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=tolerance, atol=tolerance)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steps import assert_equals_pytorch
 
 import tinygrad_effnet as tg
 from tinygrad_effnet.optim import Adam, AdamW
@@ -23,22 +24,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_equals_pytorch(name, options, dtype, tolerance):
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    starts = [rng.standard_normal((4, 3)).astype(dtype), rng.standard_normal(5).astype(dtype)]
-    ours = [tg.Tensor(x, requires_grad=True) for x in starts]
-    theirs = [torch.tensor(x, requires_grad=True) for x in starts]
-    make, reference_make = {"Adam": Adam, "AdamW": AdamW}[name], getattr(torch.optim, name)
-    optimizer = make([{"params": ours[:1]}, {"params": ours[1:], "lr": 0.3}], lr=0.05, **options)
-    reference = reference_make([{"params": theirs[:1]}, {"params": theirs[1:], "lr": 0.3}], lr=0.05, **options)
-    for _ in range(10):
-        for p, q in zip(ours, theirs, strict=True):
-            gradient = rng.standard_normal(p.shape).astype(dtype)
-            p.grad, q.grad = tg.Tensor(gradient), torch.tensor(gradient)
-        optimizer.step()
-        reference.step()
-        for p, q in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=tolerance, atol=tolerance)
+    assert_equals_pytorch({"Adam": Adam, "AdamW": AdamW}[name], name, dtype, tolerance, 0.3, 10, lr=0.05, **options)
 
 
 def test_defaults_are_pytorchs():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from steps import assert_equals_pytorch
 
 import tinygrad_effnet as tg
 from tinygrad_effnet.optim import SGD
@@ -21,22 +22,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 1e-5)])
 def test_equals_pytorch(options, dtype, tolerance):
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    starts = [rng.standard_normal((4, 3)).astype(dtype), rng.standard_normal(5).astype(dtype)]
-    ours = [tg.Tensor(x, requires_grad=True) for x in starts]
-    theirs = [torch.tensor(x, requires_grad=True) for x in starts]
-    optimizer = SGD([{"params": ours[:1]}, {"params": ours[1:], "lr": 0.3}], lr=0.05, **options)
-    reference = torch.optim.SGD([{"params": theirs[:1]}, {"params": theirs[1:], "lr": 0.3}], lr=0.05, **options)
-    for step in range(8):
-        for p, q in zip(ours, theirs, strict=True):
-            gradient = rng.standard_normal(p.shape).astype(dtype)
-            absent = step == 0 and p is ours[1]  # its first step comes later
-            p.grad, q.grad = (None, None) if absent else (tg.Tensor(gradient), torch.tensor(gradient))
-        optimizer.step()
-        reference.step()
-        for p, q in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=tolerance, atol=tolerance)
+    assert_equals_pytorch(SGD, "SGD", dtype, tolerance, 0.3, 8, lr=0.05, **options)
 
 
 def test_momentum_by_hand():
