@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinygrad_effnet.training import CheckpointError, ConfigError, TrainConfig, save_weights
-from tinygrad_effnet.training.build import augmentation, frozen_parts, make_model, make_optimizer, open_split
+from tinygrad_effnet.data import Preprocessing
+from tinygrad_effnet.nn import create_model
+from tinygrad_effnet.training import ConfigError, TrainConfig, save_weights
+from tinygrad_effnet.training.build import (
+    augmentation,
+    frozen_parts,
+    make_model,
+    make_optimizer,
+    open_split,
+    starting_point,
+)
+from tinygrad_effnet.weights import WeightsError, save
+
+SEEN = Preprocessing(96, 96)
 
 
 def test_weight_decay_spares_biases_and_norms_and_lr_scale_spares_the_classifier():
@@ -57,10 +69,26 @@ def test_weights_to_start_from(tmp_path):
     for name, t in other.named_parameters():
         if not name.startswith("classifier."):
             np.testing.assert_array_equal(t.numpy(), before.state_dict()[name].numpy())
-    with pytest.raises(ConfigError, match="does not fit efficientnet_b1"):
+    with pytest.raises(WeightsError, match="does not fit EfficientNet"):
         make_model(TrainConfig(model="b1", weights=str(path)), 3)
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(WeightsError, match="No such file"):
         make_model(TrainConfig(weights=str(tmp_path / "none.safetensors")), 3)
+
+
+def test_weights_of_others_bring_their_padding_and_normalisation(tmp_path):
+    path = tmp_path / "tf_efficientnetv2_s_own.pth"  # such names are timm's, but this file's digits are not known
+    save(create_model("mobilenet_v2", 4), tmp_path / "m.pth", "timm")
+    save(create_model("efficientnet_v2_b0", 4), path, "timm")
+    config = TrainConfig(model="efficientnet_v2_b0", weights=str(path), size=64)
+    model = make_model(config, 3)
+    assert (model.stem.conv.padding, model.stem.norm.eps) == ("same", 1e-3)
+    start = starting_point(config)
+    assert start.preprocessing == Preprocessing(64, 64, interpolation="bicubic")
+    start = starting_point(TrainConfig(model="mobilenet_v2", weights=str(tmp_path / "m.pth")))
+    assert (start.settings, start.preprocessing.size) == ({}, 96)
+    half = Preprocessing(32, 32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    white = augmentation(config, half)(np.full((40, 50, 3), 255, np.uint8), np.random.default_rng(0))
+    assert 0.5 < white.max() <= 1
 
 
 def test_the_momentum_of_batch_norm_is_passed_on():
@@ -70,7 +98,7 @@ def test_the_momentum_of_batch_norm_is_passed_on():
 
 
 def test_every_augmentation_can_be_asked_for():
-    names = repr(augmentation(TrainConfig(rotate=5, erasing=0.5, randaugment=9)))
+    names = repr(augmentation(TrainConfig(rotate=5, erasing=0.5, randaugment=9), SEEN))
     for part in (
         "RandomResizedCrop",
         "RandomHorizontalFlip",
@@ -80,7 +108,7 @@ def test_every_augmentation_can_be_asked_for():
         "RandomErasing",
     ):
         assert part in names
-    assert "RandomAffine" not in repr(augmentation(TrainConfig()))
+    assert "RandomAffine" not in repr(augmentation(TrainConfig(), SEEN))
     assert frozen_parts(make_model(TrainConfig(), 2), TrainConfig()) == ()
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_effnet import ops, tape
+from tinygrad_effnet import nn, ops, tape
 from tinygrad_effnet.data import SyntheticCars
 from tinygrad_effnet.tensor import from_numpy
-from tinygrad_effnet.training import CheckpointError, Classifier, TrainConfig, predict_all, save_weights
+from tinygrad_effnet.training import Classifier, TrainConfig, predict_all, save_weights
 from tinygrad_effnet.training.build import make_model
+from tinygrad_effnet.weights import WeightsError, save
 
 NOTES = {
     "model": "efficientnet_b0",
@@ -29,7 +30,7 @@ def weights():
 def test_a_folder_or_its_file_gives_the_same_answers_for_a_whole_set(tmp_path: Path, weights):
     save_weights(tmp_path / "best.safetensors", weights, NOTES)
     classifier = Classifier.load(tmp_path)
-    assert (classifier.size, classifier.mean, len(classifier.class_names)) == (32, (0.5, 0.5, 0.5), 10)
+    assert (classifier.size, classifier.preprocessing.mean, len(classifier.class_names)) == (32, (0.5, 0.5, 0.5), 10)
     cars = SyntheticCars("val", 1, 32)
     found = predict_all(Classifier.load(tmp_path / "best.safetensors"), cars, 4)
     assert found.labels.tolist() == list(range(10))
@@ -48,17 +49,37 @@ def test_a_folder_or_its_file_gives_the_same_answers_for_a_whole_set(tmp_path: P
         ({"model": "efficientnet_b1"}, "does not fit"),
         ({"size": "big"}, "big"),
         ({"class_names": '["a"]'}, "1 class names for 10 outputs"),
-        ({"class_names": None}, "class_names"),
-        ({"mean": "[1"}, "lacks what a run notes"),
+        ({"size": "0"}, "expected 1 <= size"),
+        ({"interpolation": "magic"}, "magic"),
+        ({"settings": '{"padding": "big"}'}, "settings"),
+        ({"mean": "[1"}, "beside its weights makes no sense"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, weights, changes, words: str):
     notes = {key: value for key, value in (NOTES | changes).items() if value is not None}
     save_weights(tmp_path / "best.safetensors", weights, notes)
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(WeightsError, match=words):
         Classifier.load(tmp_path)
 
 
 def test_no_file(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(WeightsError, match="No such file"):
         Classifier.load(tmp_path)
+
+
+def test_weights_of_others_are_used_as_they_want_it(tmp_path: Path):
+    network = nn.create_model("efficientnet_b0", 3, padding="same", norm_eps=1e-3).eval()
+    save(network, tmp_path / "theirs.pth", "lukemelas")
+    with pytest.raises(WeightsError, match="name it with --model"):
+        Classifier.load(tmp_path / "theirs.pth")
+    with pytest.raises(WeightsError, match="2 class names for 3 outputs"):
+        Classifier.load(tmp_path / "theirs.pth", "efficientnet_b0", ["a", "b"])
+    with pytest.raises(WeightsError, match="does not fit EfficientNet"):
+        Classifier.load(tmp_path / "theirs.pth", "efficientnet_b1")
+    classifier = Classifier.load(tmp_path / "theirs.pth", "efficientnet_b0")
+    assert classifier.class_names == ["class 0", "class 1", "class 2"]
+    assert (classifier.preprocessing.interpolation, classifier.size) == ("bicubic", 224)
+    x = np.random.default_rng(0).standard_normal((2, 3, 33, 33)).astype(np.float32)  # odd: paddings differ
+    with tape.no_grad():
+        expected = ops.softmax(network(from_numpy(x)), 1).numpy()
+    np.testing.assert_allclose(classifier.probabilities(x), expected, rtol=1e-4)

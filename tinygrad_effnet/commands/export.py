@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,25 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         classifier = Classifier.load(given.run)
         if given.names == "native" and given.file.suffix == ".safetensors":
             arrays = {name: tensor.cpu().numpy() for name, tensor in classifier.model.state_dict().items()}
-            save_weights(given.file, arrays, notes(classifier))
+            save_weights(given.file, arrays, classifier.notes())
         else:
             weights.save(classifier.model, given.file, given.names)
-    except (*training.EXPECTED_ERRORS, weights.WeightsError) as error:
+    except training.EXPECTED_ERRORS as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
+    seen = classifier.preprocessing
     print(
         f"{given.file}: {classifier.kind}, {len(classifier.class_names)} classes, images of {classifier.size} pixels, "
-        f"mean {classifier.mean}, std {classifier.std}, names: {given.names}"
+        f"mean {seen.mean}, std {seen.std}, names: {given.names}"
     )
     return 0
-
-
-def notes(classifier: Classifier) -> dict[str, str]:
-    """What belongs to the weights, as runs note it."""
-    return {
-        "model": classifier.kind,
-        "class_names": json.dumps(classifier.class_names),
-        "size": str(classifier.size),
-        "mean": json.dumps(list(classifier.mean)),
-        "std": json.dumps(list(classifier.std)),
-    }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
-from .. import nn, optim
+from .. import nn, optim, weights
 from ..data import (
     Compose,
     DataLoader,
@@ -15,12 +14,11 @@ from ..data import (
     FileCache,
     MemoryCache,
     MixBatch,
-    eval_transform,
+    Preprocessing,
     open_data,
     train_transform,
 )
 from ..ops import manual_seed
-from .checkpoint import load_weights
 from .config import ConfigError, TrainConfig
 from .progress import Progress
 
@@ -48,26 +46,27 @@ def make_loaders(data: DataSplit, config: TrainConfig, progress: Progress) -> tu
         workers=config.workers,
         processes=config.processes,
     )
+    seen = starting_point(config).preprocessing
     mix = None
     if config.mixup or config.cutmix:
         mix = MixBatch(len(data.class_names), config.mixup, config.cutmix)
     return (
         loader(
             _kept(data.train, config, progress),
-            transform=augmentation(config),
+            transform=augmentation(config, seen),
             shuffle=True,
             # a last batch of few images gives poor batch statistics; a set smaller than a batch has no other
             drop_last=len(data.train) >= config.batch_size,
             mix=mix,
         ),
-        loader(_kept(data.val, config, progress), transform=eval_transform(config.size)),
+        loader(_kept(data.val, config, progress), transform=seen.transform()),
     )
 
 
-def augmentation(config: TrainConfig, side: int | None = None) -> Compose:
-    """How training images are changed; their side is ``config.size`` unless another is given."""
+def augmentation(config: TrainConfig, seen: Preprocessing) -> Compose:
+    """How training images are changed; their size and normalisation are as the network is to see them."""
     return train_transform(
-        config.size if side is None else side,
+        seen.size,
         scale=(config.crop, 1.0),
         flip=config.flip,
         jitter=config.jitter,
@@ -75,6 +74,8 @@ def augmentation(config: TrainConfig, side: int | None = None) -> Compose:
         shear=config.shear,
         erasing=config.erasing,
         randaugment=config.randaugment,
+        mean=seen.mean,
+        std=seen.std,
     )
 
 
@@ -85,15 +86,32 @@ def _kept(pictures: Dataset, config: TrainConfig, progress: Progress) -> Dataset
     return FileCache(pictures, config.cache, side, max(1, config.workers), progress.decoded)
 
 
+def starting_point(config: TrainConfig) -> weights.Description:
+    """How pictures are prepared, and how the network is built: as the file to start from wants it, where there is one.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read.
+    """
+    if config.weights is None:
+        seen = Preprocessing(config.size, config.size)
+        return weights.Description(config.model, "native", 0, None, seen)
+    found = weights.describe(config.weights, config.model)
+    return replace(found, preprocessing=found.preprocessing.changed(size=config.size, resize=config.size, squash=False))
+
+
 def make_model(config: TrainConfig, classes: int) -> nn.StagedNet:
     """The network, with weights drawn from the configuration's seed, or those of its file.
+
+    A classifier of another number of classes than the file's begins anew.
 
     Raises
     ------
     ConfigError
-        The file's weights are of another network, or ``freeze`` names no module.
-    CheckpointError
-        The file cannot be read.
+        ``freeze`` names no module.
+    WeightsError
+        The file cannot be read, or its weights are of another network.
     """
     manual_seed(config.seed)
     model = nn.create_model(
@@ -102,28 +120,17 @@ def make_model(config: TrainConfig, classes: int) -> nn.StagedNet:
         dropout=config.dropout,
         stochastic_depth=config.stochastic_depth,
         norm_momentum=config.norm_momentum,
+        **starting_point(config).settings,
     )
     # a classifier that starts near 0 starts with the loss of a guess, ln K, whatever the number of classes
     if model.classifier is not None:
         nn.init.normal_(model.classifier.weight, std=0.01)
     if config.weights is not None:
-        _start_from(model, config.model, config.weights)
+        weights.load(model, config.weights)
     for name, parameter in model.named_parameters():
         if _inside(name, frozen_parts(model, config)):
             parameter.requires_grad = False
     return model
-
-
-def _start_from(model: nn.StagedNet, kind: str, path: str) -> None:
-    arrays, _ = load_weights(path)
-    own = model.state_dict()
-    if arrays.get("classifier.weight", np.empty(0)).shape != own["classifier.weight"].shape:
-        arrays = {name: array for name, array in arrays.items() if not name.startswith("classifier.")}
-        arrays |= {name: own[name].cpu().numpy() for name in ("classifier.weight", "classifier.bias")}
-    try:
-        model.load_state_dict(arrays)
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"weights: {path} does not fit {kind} ({error}); give the --model it is of") from error
 
 
 def frozen_parts(model: nn.Module, config: TrainConfig) -> tuple[str, ...]:

@@ -56,8 +56,9 @@ class TrainConfig:
     accumulate : int
         Batches that make one step together.
     weights : str, optional
-        Safetensors file to start from, such as another run's ``best.safetensors``. A classifier of other classes is
-        left out.
+        File to start from, such as another run's ``best.safetensors`` or any other that `weights.load` reads. A
+        classifier for another number of classes begins anew. Normalisation, and padding and epsilon of the network,
+        are then as that file wants them.
     freeze : str
         Beginnings of module names, separated by commas, whose weights and statistics stay as they are: "stem,stages.0",
         or "all", which is everything but the classifier.

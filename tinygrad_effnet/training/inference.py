@@ -3,70 +3,99 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import nn, tape
-from ..data import Compose, DataLoader, Dataset, eval_transform
+from .. import nn, tape, weights
+from ..data import Compose, DataLoader, Dataset, Preprocessing
 from ..nn.module import place_of
 from ..tensor import from_numpy
-from .checkpoint import CheckpointError, load_weights
 from .metrics import ConfusionMatrix
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A network in eval mode, and what is needed to use it: its name, class names, image size, normalisation."""
+    """A network in eval mode, and what is needed to use it.
+
+    Attributes
+    ----------
+    kind : str
+        The network, as `nn.create_model` names it.
+    model : StagedNet
+    class_names : list of str
+        What its outputs stand for.
+    preprocessing : Preprocessing
+        How pictures are prepared for it.
+    settings : dict
+        What `nn.create_model` was told beyond the number of classes.
+    """
 
     kind: str
     model: nn.StagedNet
     class_names: list[str]
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Classifier:
-        """Read ``best.safetensors`` of a run's folder, or another weights file that a run wrote.
+    def load(
+        cls, path: str | os.PathLike[str], model: str | None = None, class_names: Sequence[str] | None = None
+    ) -> Classifier:
+        """Read ``best.safetensors`` of a run's folder, or any other file that `weights.load` reads.
+
+        Parameters
+        ----------
+        path : path
+        model : str, optional
+            The network. Files that a run wrote, and public files under their own names, tell it.
+        class_names : sequence of str, optional
+            What the outputs stand for. A run's files tell it; those of others get "class 0", "class 1", ... without.
 
         Raises
         ------
-        CheckpointError
-            The file is missing or damaged, or lacks what runs note in it.
+        WeightsError
+            The file is missing, damaged or of another network, or lacks what is needed to use it.
         """
         source = Path(path)
         if source.is_dir():
             source = source / "best.safetensors"
-        arrays, notes = load_weights(source)
-        try:
-            kind = notes["model"]
-            names = [str(name) for name in json.loads(notes["class_names"])]
-            size = int(notes["size"])
-            mean, std = (tuple(float(v) for v in json.loads(notes[key])) for key in ("mean", "std"))
-            if kind not in nn.list_models() or size < 1 or not names:
-                raise ValueError(f"model {kind!r}, size {size}, {len(names)} classes")
-            # Sizes are compared before anything of the file's choosing is allocated.
-            if arrays["classifier.weight"].shape[0] != len(names):
-                raise ValueError(f"{len(names)} class names for {arrays['classifier.weight'].shape[0]} outputs")
-            model = nn.create_model(kind, len(names))
-            model.load_state_dict(arrays)
-        except (KeyError, ValueError, TypeError) as error:
-            raise CheckpointError(
-                f"{source}: it lacks what a run notes beside its weights, or does not fit it ({error}); give the "
-                "folder of a run, or its best.safetensors"
-            ) from error
-        model.eval()
-        return cls(kind, model, names, size, mean, std)
+        found = weights.describe(source, model)
+        if found.model is None:
+            raise weights.WeightsError(
+                f"{source}: nothing in it tells which network it is of; name it with --model, such as efficientnet_b0"
+            )
+        names = list(class_names) if class_names is not None else found.class_names
+        if names is None:
+            names = [f"class {i}" for i in range(found.num_classes)]
+        # sizes are compared before anything of the file's choosing is allocated
+        if not names or len(names) != found.num_classes:
+            raise weights.WeightsError(
+                f"{source}: {len(names)} class names for {found.num_classes} outputs; give as many, in the order in "
+                "which it was trained"
+            )
+        network = nn.create_model(found.model, len(names), **found.settings)
+        weights.load(network, source)
+        network.eval()
+        return cls(found.model, network, names, found.preprocessing, found.settings)
+
+    def notes(self) -> dict[str, str]:
+        """What is written beside its weights, so that `load` finds it again."""
+        return weights.notes_of(self.kind, self.class_names, self.preprocessing, self.settings)
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input, pixels."""
+        return self.preprocessing.size
 
     @property
     def transform(self) -> Compose:
         """What turns a picture into the network's input."""
-        return eval_transform(self.size, mean=self.mean, std=self.std)
+        return self.preprocessing.transform()
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, 3, H, W) normalised images to (N, K) probabilities."""

@@ -7,7 +7,6 @@ epoch, ``confusion_matrix.png`` and what `report.write_report` adds at the end.
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -20,8 +19,9 @@ from typing import Any
 
 from .. import optim
 from ..backends import current_backend, use_backend
-from ..data import IMAGENET_MEAN, IMAGENET_STD, DataLoadingError, DatasetError
-from .build import augmentation, frozen_parts, make_loaders, make_model, make_optimizer, open_split
+from ..data import DataLoadingError, DatasetError
+from ..weights import WeightsError, notes_of
+from .build import augmentation, frozen_parts, make_loaders, make_model, make_optimizer, open_split, starting_point
 from .checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint, save_weights
 from .config import ConfigError, TrainConfig
 from .failures import DivergedError, OutOfMemoryError
@@ -43,6 +43,7 @@ EXPECTED_ERRORS = (
     DatasetError,
     DataLoadingError,
     CheckpointError,
+    WeightsError,
     HistoryError,
     FileNameError,
     DivergedError,
@@ -129,6 +130,7 @@ class _Run:
         self.progress = Progress(config.epochs)
         self.data = open_split(config)
         self.train_loader, self.val_loader = make_loaders(self.data, config, self.progress)
+        self.start = starting_point(config)
         classes = len(self.data.class_names)
         model = make_model(config, classes)
         optimizer = make_optimizer(model, config)
@@ -210,7 +212,7 @@ class _Run:
         side = image_side(self.config, self.trainer.epoch)
         if side != self.side:
             self.side = side
-            self.train_loader.use(augmentation(self.config, side))
+            self.train_loader.use(augmentation(self.config, self.start.preprocessing.at(side)))
             self.progress.say(f"epoch {self.trainer.epoch + 1}: training images of {side}x{side} pixels from now on")
 
     def _is_stale(self) -> bool:
@@ -276,11 +278,7 @@ class _Run:
     def _metadata(self, record: EpochRecord) -> dict[str, str]:
         """What is needed to use the weights, and where they come from; safetensors keeps strings only."""
         return {
-            "model": self.config.model,
-            "class_names": json.dumps(self.data.class_names),
-            "size": str(self.config.size),
-            "mean": json.dumps(list(IMAGENET_MEAN)),
-            "std": json.dumps(list(IMAGENET_STD)),
+            **notes_of(self.config.model, self.data.class_names, self.start.preprocessing, self.start.settings),
             "epoch": str(record.epoch),
             "val_f1": repr(record.val_f1),
         }

@@ -18,6 +18,15 @@ _DTYPES = {
 }  # fmt: skip
 
 
+def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts in the header of a safetensors file; none if it is of another format, or damaged."""
+    try:
+        with safetensors.safe_open(Path(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError, ValueError, TypeError, OverflowError):
+        return {}
+
+
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """Arrays by name; bfloat16 comes as float32.
 

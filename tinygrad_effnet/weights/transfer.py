@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from numpy.typing import NDArray
 
 from ..files import atomic_write
 from ..nn import Module
+from ..nn.staged import StagedNet
+from .checksums import verify
 from .errors import WeightsError
 from .key_maps import DIALECTS, key_map, knows
-from .safetensors_files import read_safetensors
-from .torch_files import read_torch_file
+from .public_files import public_file, settings_of
+from .reading import CONTAINERS, Arrays, read_arrays, shortened
 from .torch_writer import write_torch_file
 
-Arrays = dict[str, NDArray[Any]]
-
-# Under which key training scripts keep the weights, beside the optimiser's state and others
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
 _COUNTER = "num_batches_tracked"  # of batch norm: files from before PyTorch 0.4.1 lack it, and only training needs it
 
 
@@ -40,17 +37,23 @@ class Loaded:
         with ``strict=False`` whatever the file lacks.
     unused : list of str
         With ``strict=False``: what the file has and the network has no place for.
+    settings : dict
+        What the dialect's own network is built with and this one is not: TensorFlow's padding and epsilon. Weights
+        that were trained there give other numbers without.
     """
 
     dialect: str
     fresh: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = f"loaded weights with {self.dialect} names"
         if self.fresh:
-            text += f"; left as they were: {_shortened(self.fresh)}"
-        return text + (f"; not used: {_shortened(self.unused)}" if self.unused else "")
+            text += f"; left as they were: {shortened(self.fresh)}"
+        text += f"; not used: {shortened(self.unused)}" if self.unused else ""
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return text + (f"; the published network has {settings}: build this one so" if settings else "")
 
 
 def load(model: Module, path: str | os.PathLike[str], strict: bool = True, *, entry: str | None = None) -> Loaded:
@@ -79,9 +82,12 @@ def load(model: Module, path: str | os.PathLike[str], strict: bool = True, *, en
     Raises
     ------
     WeightsError
-        The file cannot be read, or does not fit; all differences are listed, and the network is as it was.
+        The file cannot be read, or does not fit; all differences are listed, and the network is as it was. Or it has
+        the name of one of `urls`, and is another file.
     """
-    arrays = _read(Path(path), entry)
+    if public_file(Path(path).name) is not None:
+        verify(path)
+    arrays = read_arrays(Path(path), entry)
     dialect, names = _recognise(model, arrays, Path(path))
     own = model.state_dict()
     report = Loaded(dialect)
@@ -108,13 +114,16 @@ def load(model: Module, path: str | os.PathLike[str], strict: bool = True, *, en
     if problems:
         raise WeightsError(_differences(Path(path), model, dialect, problems, strict))
     model.load_state_dict(chosen, strict=False)
+    report.settings = _missed_settings(model, settings_of(dialect, Path(path).name))
     return report
 
 
 load.__doc__ = (load.__doc__ or "").format(containers=", ".join(f'``"{name}"``' for name in CONTAINERS))
 
 
-def save(model: Module, path: str | os.PathLike[str], dialect: str = "native") -> None:
+def save(
+    model: Module, path: str | os.PathLike[str], dialect: str = "native", notes: Mapping[str, str] | None = None
+) -> None:
     """Write a network's weights, atomically.
 
     Parameters
@@ -125,6 +134,8 @@ def save(model: Module, path: str | os.PathLike[str], dialect: str = "native") -
         ``.safetensors``, or ``.pth`` or ``.pt`` for a file that ``torch.load`` reads.
     dialect : "native", "torchvision", "timm" or "lukemelas"
         Whose names to write, so that their network's ``load_state_dict`` takes them.
+    notes : mapping of str to str, optional
+        What `describe` is to find there, such as `notes_of` gives; only ``.safetensors`` keeps it.
 
     Raises
     ------
@@ -143,52 +154,19 @@ def save(model: Module, path: str | os.PathLike[str], dialect: str = "native") -
         raise WeightsError(f"save(dialect): {error}") from error
     arrays = {names[name]: array for name, array in own.items()}
     if path.suffix == ".safetensors":
-        data = safetensors.numpy.save(arrays, {"format": "pt"})  # what safetensors' own readers ask for
+        data = safetensors.numpy.save(arrays, {"format": "pt", **(notes or {})})  # which safetensors' readers ask for
         atomic_write(path, lambda file: file.write(data))
     else:
         write_torch_file(path, arrays)
 
 
-# -- from the file to named arrays -------------------------------------------------------------------------------
-
-
-def _read(path: Path, entry: str | None) -> Arrays:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-    # safetensors: the length of the header in eight bytes, then the header, which is JSON
-    content = read_safetensors(path) if start[8:] == b"{" else read_torch_file(path)
-    return _plain_names(_state_in(content, path, entry), path)
-
-
-def _state_in(content: Any, path: Path, entry: str | None) -> Mapping[str, Any]:
-    """The dictionary of arrays that is asked for."""
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not named weights; save a state dictionary")
-    if entry is not None:
-        if entry not in content or not isinstance(content[entry], Mapping):
-            held = ", ".join(repr(k) for k, v in content.items() if isinstance(v, Mapping)) or "none"
-            raise WeightsError(f"load(entry): {path} has no weights under {entry!r}; those it has: {held}")
-        return content[entry]
-    for container in CONTAINERS:
-        if isinstance(content.get(container), Mapping):
-            return content[container]
-    return content
-
-
-def _plain_names(state: Mapping[str, Any], path: Path) -> Arrays:
-    """Without the prefixes that wrappers put before every name."""
-    arrays = {str(name): value for name, value in state.items() if isinstance(value, np.ndarray)}
-    if not arrays:
-        raise WeightsError(f"{path} holds no weights; its entries are {_shortened(list(map(str, state))) or 'none'}")
-    if any(name.startswith("model/") for name in arrays):  # a checkpoint of this package, with the optimiser's state
-        return {name[len("model/") :]: value for name, value in arrays.items() if name.startswith("model/")}
-    for prefix in ("module.", "_orig_mod.", "model."):  # of data-parallel, compiled and Lightning models
-        if all(name.startswith(prefix) for name in arrays):
-            arrays = {name[len(prefix) :]: value for name, value in arrays.items()}
-    return arrays
+def _missed_settings(model: Module, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that the network was not built with."""
+    if not isinstance(model, StagedNet):
+        return {}
+    padding = "same" if model.stem.conv.padding == "same" else "symmetric"
+    own = {"padding": padding, "norm_eps": model.stem.norm.eps}
+    return {name: value for name, value in wanted.items() if own[name] != value}
 
 
 def _recognise(model: Module, arrays: Arrays, path: Path) -> tuple[str, dict[str, str]]:
@@ -205,7 +183,7 @@ def _recognise(model: Module, arrays: Arrays, path: Path) -> tuple[str, dict[str
     if not best[0]:
         raise WeightsError(
             f"{path} has none of the names of a {type(model).__name__} in any dialect ({', '.join(DIALECTS)}); its "
-            f"first are {_shortened(list(arrays), 4)}. Build the network that the file was made for."
+            f"first are {shortened(list(arrays), 4)}. Build the network that the file was made for."
         )
     return best[1], best[2]
 
@@ -222,8 +200,3 @@ def _differences(path: Path, model: Module, dialect: str, problems: list[str], s
         + "\n".join(lines)
         + f"\n{advice}"
     )
-
-
-def _shortened(names: list[str], most: int = 6) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

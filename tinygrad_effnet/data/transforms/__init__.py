@@ -5,6 +5,7 @@ from .base import Compose, Transform
 from .colour import IMAGENET_MEAN, IMAGENET_STD, ColorJitter, Normalize, RandomErasing
 from .geometry import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 from .mixing import MixBatch
+from .preprocessing import Preprocessing
 from .randaugment import RandAugment
 from .recipes import eval_transform, train_transform
 
@@ -16,6 +17,7 @@ __all__ = [
     "Compose",
     "MixBatch",
     "Normalize",
+    "Preprocessing",
     "RandAugment",
     "RandomAffine",
     "RandomErasing",

@@ -19,6 +19,7 @@ Rng = np.random.Generator
 Transform = Callable[[NDArray[Any], Rng], NDArray[Any]]
 
 BILINEAR = Image.Resampling.BILINEAR
+RESAMPLING = {"bilinear": BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def check_picture(picture: NDArray[Any]) -> None:

@@ -7,23 +7,39 @@ import math
 import numpy as np
 from PIL import Image
 
-from .base import BILINEAR, Picture, Rng, check_picture, checked_part, checked_range, checked_size
+from .base import BILINEAR, RESAMPLING, Picture, Rng, check_picture, checked_part, checked_range, checked_size
 
 
 class Resize:
-    """Resize so that the shorter side has ``size`` pixels, keeping the proportions."""
+    """Resize so that the shorter side has ``size`` pixels, keeping the proportions; or to (height, width).
 
-    def __init__(self, size: int) -> None:
-        self.size = checked_size(size)
+    Parameters
+    ----------
+    size
+        Pixels, one number or two.
+    interpolation
+        "bilinear" or "bicubic"; where the picture becomes smaller, both take the mean over what a pixel covers.
+    """
+
+    def __init__(self, size: int | tuple[int, int], interpolation: str = "bilinear") -> None:
+        if interpolation not in RESAMPLING:
+            raise ValueError(f"interpolation: got {interpolation!r}, expected one of {', '.join(RESAMPLING)}")
+        for side in (size,) if isinstance(size, int) else size:
+            checked_size(side)
+        self.size, self.interpolation = size, interpolation
 
     def __call__(self, picture: Picture, rng: Rng) -> Picture:
         check_picture(picture)
-        height, width = picture.shape[:2]
-        scale = self.size / min(height, width)
-        if scale == 1.0:
+        height, width = target = self._target(*picture.shape[:2])
+        if target == picture.shape[:2]:
             return picture
-        target = (max(self.size, round(width * scale)), max(self.size, round(height * scale)))
-        return np.asarray(Image.fromarray(picture).resize(target, BILINEAR))
+        return np.asarray(Image.fromarray(picture).resize((width, height), RESAMPLING[self.interpolation]))
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if not isinstance(self.size, int):
+            return self.size
+        scale = self.size / min(height, width)
+        return max(self.size, round(height * scale)), max(self.size, round(width * scale))
 
 
 class CenterCrop:
