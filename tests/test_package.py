@@ -43,7 +43,7 @@ def test_files_are_short_enough_to_be_read_in_one_sitting():
 def test_importing_brings_numpy_and_nothing_heavier():
     done = python(
         "import sys, tinygrad_effnet\n"
-        "heavy = {'numba', 'llvmlite', 'scipy', 'PIL', 'matplotlib', 'tqdm', 'safetensors', 'cupy', 'torch'}\n"
+        "heavy = {'numba', 'llvmlite', 'scipy', 'PIL', 'matplotlib', 'tqdm', 'safetensors', 'onnx', 'cupy', 'torch'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert done.stdout.strip() == "[]", done.stderr

@@ -4,6 +4,7 @@ from .checksums import verify
 from .description import Description, describe, notes_of, preprocessing
 from .errors import WeightsError
 from .key_maps import DIALECTS, key_map
+from .onnx import export_onnx
 from .public_files import PublicFile, urls
 from .transfer import Loaded, load, save
 
@@ -14,6 +15,7 @@ __all__ = [
     "PublicFile",
     "WeightsError",
     "describe",
+    "export_onnx",
     "key_map",
     "load",
     "notes_of",
