@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,29 @@ def test_grad_walks_only_what_leads_to_the_inputs(pulls: list[str]) -> None:
     pulls.clear()
     tg.grad(y, h)
     assert pulls == ["exp", "mul", "sin"]
+
+
+def test_gradients_on_the_way_are_let_go_as_soon_as_they_are_passed_on() -> None:
+    x = leaf(0.3, -0.7)
+    alive: list[int] = []
+    passed: list[weakref.ref[np.ndarray]] = []
+
+    def look(gradient: tg.Tensor) -> None:
+        alive.append(sum(array() is not None for array in passed))
+        passed.append(weakref.ref(gradient.array))
+
+    y = x
+    for _ in range(8):
+        y = y.sin()
+        y.register_hook(look)
+    upstream = np.array([1.3, -0.4])
+    (dx,) = tg.grad(y, x, upstream)
+    assert len(alive) == 8
+    assert max(alive) <= 2  # what came in, which belongs to the caller, and the last
+    expected, value = upstream, x.array
+    for _ in range(8):
+        expected, value = expected * np.cos(value), np.sin(value)
+    np.testing.assert_allclose(dx.array, expected)
 
 
 def test_only_the_needed_gradients_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,8 @@ def _walk(
 ) -> dict[Edge, Tensor]:
     """Pass gradients from the outputs back to all that keeps one, or only to what is ``wanted``; return those."""
     seeds = [((y.node, y.index), dy) for y, dy in zip(outputs, gradients, strict=True) if y.node is not None]
-    useful = None if wanted is None else _leading_to({node for node, _ in wanted}, [edge[0] for edge, _ in seeds])
+    asked = set(wanted or ())
+    useful = None if wanted is None else _leading_to({node for node, _ in asked}, [node for (node, _), _ in seeds])
     found: dict[Edge, Tensor] = {}
     arrived: dict[Node, list[Tensor | None]] = {}  # gradients so far, of each output of each waiting node
     owned: set[Edge] = set()  # sums of our own making, which may be added to in place
@@ -232,17 +233,17 @@ def _walk(
                 owned.add(edge)
 
     with enable_grad() if create_graph else no_grad():
-        for seeded, gradient in seeds:
-            if useful is None or seeded[0] in useful:
-                deliver(seeded, gradient)
+        for edge, dy in seeds:
+            if useful is None or edge[0] in useful:
+                deliver(edge, dy)
         while waiting:
             node = heappop(waiting)[1]
-            totals = arrived.pop(node)
+            totals = arrived.pop(node)  # complete: whatever used this node's outputs has a larger number
             if node.hooks:
                 _call_hooks(node, totals)
             if wanted is not None or node.retained:
                 for i, total in enumerate(totals):
-                    if total is not None:
+                    if total is not None and (wanted is None or (node, i) in asked):
                         found[node, i] = total
             if type(node) is Leaf:
                 continue

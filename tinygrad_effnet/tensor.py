@@ -6,6 +6,7 @@ A tensor computes nothing itself. Its operators and methods look the operation u
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from .backends.device import require_one_place
 from .interop import Interop, borrow, check_numbers, check_write
 
 Array = Any
-Number = int | float | bool
 functions: dict[str, Callable[..., Any]] = {}
 
 
@@ -249,7 +249,7 @@ class Tensor(Interop):
         """Keep this tensor's gradient in ``.grad`` on backward, although it is not a leaf."""
         node = self._recorded("retain_grad()")
         if not isinstance(node, tape.Leaf):
-            node.retained = {**(node.retained or {}), self.index: tape.weakref.ref(self)}
+            node.retained = {**(node.retained or {}), self.index: weakref.ref(self)}
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
         """Call ``hook(gradient)`` once this tensor's gradient is complete; a result other than None replaces it."""
