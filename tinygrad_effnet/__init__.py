@@ -21,7 +21,14 @@ from .tensor import Tensor, from_dlpack, from_numpy
 
 __version__ = "0.1.0"
 
-_LAZY = ("data", "stepper", "testing", "training", "weights")  # they bring Pillow, matplotlib and others along
+_LAZY = (
+    "data",
+    "saliency",
+    "stepper",
+    "testing",
+    "training",
+    "weights",
+)  # they bring Pillow, matplotlib and others along
 
 
 def __getattr__(name: str) -> Any:

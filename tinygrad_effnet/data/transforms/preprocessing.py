@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base import RESAMPLING, Compose, Transform
+from .base import RESAMPLING, Compose
 from .colour import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from .geometry import CenterCrop, Resize
 
@@ -61,8 +61,11 @@ class Preprocessing:
         """The same for inputs of another size, with the same part of the picture."""
         return replace(self, size=size, resize=max(size, round(size / self.crop_share)))
 
+    def view(self) -> Compose:
+        """The part of a picture that the network sees, (size, size, 3) uint8, before it is normalised."""
+        side = (self.resize, self.resize) if self.squash else self.resize
+        return Compose([Resize(side, self.interpolation), CenterCrop(self.size)])
+
     def transform(self) -> Compose:
         """The transform: a picture (H, W, 3) uint8 to (3, size, size) float32."""
-        side = (self.resize, self.resize) if self.squash else self.resize
-        steps: list[Transform] = [Resize(side, self.interpolation), CenterCrop(self.size)]
-        return Compose([*steps, Normalize(self.mean, self.std)])
+        return Compose([*self.view().transforms, Normalize(self.mean, self.std)])
