@@ -10,6 +10,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
 
 from tinygrad_effnet.stepper.mathml import statements
 
@@ -42,12 +43,23 @@ class SteppersToFiles(SphinxPostTransform):
 
 
 def formula(name, rawtext, text, lineno, inliner, options=None, content=None):
-    """The role ``{formula}`y = x · σ(x)```: MathML from the notation in which operations state their formulas."""
+    """Role: ``{formula}`y = x · σ(x)``` becomes MathML; the notation is that in which operations state formulas."""
     made = "".join(statements(text)).replace(' display="block"', "")
     return [nodes.raw("", made, format="html")], []
+
+
+class Formula(SphinxDirective):
+    """The same as a block: each line a statement of its own."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        made = "".join("".join(statements(line)) for line in self.content if line.strip())
+        return [nodes.raw("", f'<div class="formula">{made}</div>', format="html")]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(SteppersToFiles)
     app.add_role("formula", formula)
+    app.add_directive("formula", Formula)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
