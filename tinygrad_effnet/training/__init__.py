@@ -6,6 +6,7 @@ from .failures import DivergedError, OutOfMemoryError
 from .history import EpochRecord, History, HistoryError
 from .inference import Classifier, Predictions, predict_all
 from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
+from .photographs import Answer, explain, look_at, photographs_in
 from .run import EXPECTED_ERRORS, Result, resume, train
 from .tally import Tally
 from .trainer import Trainer
@@ -14,6 +15,7 @@ __all__ = [
     "EXPECTED_ERRORS",
     "MODELS",
     "OPTIMIZERS",
+    "Answer",
     "CheckpointError",
     "Classifier",
     "ConfigError",
@@ -31,9 +33,12 @@ __all__ = [
     "Trainer",
     "accuracy",
     "classification_report",
+    "explain",
     "load_checkpoint",
     "load_weights",
+    "look_at",
     "macro_f1",
+    "photographs_in",
     "predict_all",
     "resume",
     "save_checkpoint",
