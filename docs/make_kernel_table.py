@@ -27,7 +27,7 @@ HEAD = """# What the CUDA kernels need of a device
 Every kernel in `backends/cupy/kernels/`, compiled for float32 / float64 / float16 / bfloat16 on {architectures} by
 {compiler}, without a GPU. Registers are those of a thread, the most that any instance of the kernel needs; up to 64,
 1024 threads fit a multiprocessor at once, up to 128, 512 do. Shared memory is that of a block, beside what a launch
-adds for tiles of depthwise convolution ({tile} KiB of float32 at most).
+adds for tiles of depthwise convolution ({tile} KiB of float32 at most). A kernel with one number handles bytes alone.
 
 The page is written by `python docs/make_kernel_table.py`; a test fails where a kernel has changed since.
 
@@ -103,7 +103,9 @@ def _row(found: Found, family: str, name: str) -> str:
 
     number = sum(len(of(dtype, offline.ARCHITECTURES[0])) for dtype in STORED)
     shared = max(r.shared for a in offline.ARCHITECTURES for dtype in STORED for r in of(dtype, a))
-    cells = [" / ".join(str(max(r.registers for r in of(d, a))) for d in STORED) for a in offline.ARCHITECTURES]
+    cells = [
+        " / ".join(str(max(r.registers for r in of(d, a))) for d in STORED if of(d, a)) for a in offline.ARCHITECTURES
+    ]
     return f"| `{family}/{name}` | {number} | {shared} | {' | '.join(cells)} |"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from backends.cupy.standin import available, machine, standin_cupy, traffic
 import tinygrad_effnet as tg
 from tinygrad_effnet import backends, nn, optim
 from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError
+from tinygrad_effnet.data import ByteBatch, DataLoader, MemoryCache, SyntheticCars, train_transform
 from tinygrad_effnet.training import TrainConfig, Trainer, resume, train
+from tinygrad_effnet.training.build import make_loaders, open_split
 from tinygrad_effnet.training.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_effnet.training.failures import OutOfMemoryError
+from tinygrad_effnet.training.progress import Progress
 
 needs_kernels = pytest.mark.skipif(
     not available(), reason="kernels run on the CPU by way of g++, which is not installed"
@@ -28,6 +33,15 @@ def batch(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 def trainer(net: nn.Module, **settings: object) -> Trainer:
     optimizer = optim.NAdam(net.parameters(), lr=1e-2)
     return Trainer(net, optimizer, optim.WarmupCosine(optimizer, 2, 20), 3, **settings)
+
+
+class OneBatch(NamedTuple):
+    """What is evaluated."""
+
+    batch: tuple[Any, np.ndarray]
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Any, np.ndarray]]:
+        yield self.batch
 
 
 def small() -> nn.Module:
@@ -94,6 +108,41 @@ def test_training_there_is_training_here() -> None:
         for name, array in arrays.items():
             largest = max(1e-3, float(np.abs(array).max(initial=0.0)))
             np.testing.assert_allclose(states[1][group][name], array, rtol=0, atol=2e-2 * largest, err_msg=name)
+
+
+@needs_kernels
+def test_pictures_go_over_as_bytes_and_give_the_same_training() -> None:
+    cars = MemoryCache(SyntheticCars("train", 1, size=24))
+    losses, sent = [], []
+    for as_bytes in (False, True):
+        loader = DataLoader(cars, 5, train_transform(16, jitter=0.0), seed=1, as_bytes=as_bytes)
+        with standin_cupy(), tg.use_backend("numpy"):
+            fit = trainer(small().cuda())
+            fit.model.train()
+            images, labels = next(loader.epoch(0))
+            fit.train_step(images, labels % 3)
+            traffic.clear()
+            losses.append([fit.train_step(images, labels % 3)])
+            sent.append(traffic.bytes["to device"])
+            assert traffic.counts["to host"] == 2
+            losses[-1].append(fit.evaluate(OneBatch((images, labels % 3))).loss)
+    assert losses[0] == losses[1]  # the same bits: what the device makes of the bytes is what the host makes
+    assert sent[1] < 0.7 * sent[0]
+
+
+def test_a_run_on_a_device_has_its_pictures_finished_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_default", None)
+    config = TrainConfig(size=32, batch_size=4)
+    data = open_split(config)
+    with standin_cupy(runs_kernels=False), tg.use_backend("cupy"):
+        for settings, kinds in (
+            ({}, (ByteBatch, ByteBatch)),
+            ({"mixup": 0.2}, (np.ndarray, ByteBatch)),
+            ({"workers": 1, "processes": True}, (np.ndarray, np.ndarray)),
+        ):
+            loaders = make_loaders(data, config.changed(**settings), Progress(1))
+            assert [loader.as_bytes for loader in loaders] == [kind is ByteBatch for kind in kinds], settings
+    assert not any(loader.as_bytes for loader in make_loaders(data, config, Progress(1)))
 
 
 @needs_kernels

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,22 @@ def move(array: Array, place: str) -> Array:
         return array
     if place == HOST:
         return on_host(array)
+    with chosen(place) as cupy:
+        if not is_on_device(array):
+            swapped = is_channel_major(array)  # and so it is there
+            return swap(cupy.asarray(swap(array, swapped)), swapped)
+        return cupy.asarray(array)
+
+
+@contextmanager
+def chosen(place: str) -> Iterator[Any]:
+    """Inside the block the device of a `resolved` name is the current one; gives the module ``cupy``.
+
+    Raises
+    ------
+    ValueError
+        There is no device of that number.
+    """
     import cupy
 
     number = int(place.partition(":")[2])
@@ -135,10 +152,7 @@ def move(array: Array, place: str) -> Array:
     if number >= count:
         raise ValueError(f"to({place!r}): there is no such device; this machine has {count}, numbered from 0")
     with cupy.cuda.Device(number):
-        if not is_on_device(array):
-            swapped = is_channel_major(array)  # and so it is there
-            return swap(cupy.asarray(swap(array, swapped)), swapped)
-        return cupy.asarray(array)
+        yield cupy
 
 
 def on_host(array: Array) -> np.ndarray[Any, Any]:

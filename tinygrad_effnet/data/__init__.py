@@ -1,5 +1,6 @@
 """Images in, batches out: data sets, transforms and the loader. NumPy and Pillow only; no Tensor anywhere."""
 
+from .byte_batch import ByteBatch
 from .cache import MemoryCache
 from .datasets import Dataset, DataSplit, Subset, read_picture, stratified_split
 from .file_cache import FileCache
@@ -17,6 +18,7 @@ from .transforms import (
     Compose,
     MixBatch,
     Normalize,
+    Planner,
     Preprocessing,
     RandAugment,
     RandomAffine,
@@ -32,6 +34,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Batch",
+    "ByteBatch",
     "CenterCrop",
     "ColorJitter",
     "Compose",
@@ -47,6 +50,7 @@ __all__ = [
     "MemoryCache",
     "MixBatch",
     "Normalize",
+    "Planner",
     "Preprocessing",
     "RandAugment",
     "RandomAffine",

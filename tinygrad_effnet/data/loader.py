@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_batch import ByteBatch
 from .datasets import Dataset
 from .processes import Job, WorkerError, Workers
-from .transforms import Transform
+from .transforms import Planner, Transform
 
-Batch = tuple[NDArray[np.float32], NDArray[Any]]
+Batch = tuple[Any, NDArray[Any]]  # images, an array or a ByteBatch, and labels
 Mix = Callable[[NDArray[np.float32], NDArray[np.int64], np.random.Generator], Batch]
 
 # Sub-streams of one seed: the order of an epoch, the augmentation of one picture in it, the mixing of one batch.
@@ -57,11 +58,14 @@ class DataLoader:
     mix
         Applied to whole batches: maps (images, labels, generator) to images and (N, K) labels, as
         :class:`~tinygrad_effnet.data.MixBatch` does.
+    as_bytes
+        Give images as :class:`~tinygrad_effnet.data.ByteBatch`, whose last steps a device does. They are drawn from the
+        same random numbers, so these are the same images. Not with ``processes`` or ``mix``, which need finished ones.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or no batch would remain.
+        If an argument is out of its range or does not go with another, or no batch would remain.
 
     Examples
     --------
@@ -85,6 +89,7 @@ class DataLoader:
         prefetch: int | None = None,
         processes: bool = False,
         mix: Mix | None = None,
+        as_bytes: bool = False,
     ) -> None:
         ahead = max(1, 2 * workers) if prefetch is None else prefetch
         for name, value, least in (
@@ -102,9 +107,14 @@ class DataLoader:
                 f"batch_size: {batch_size} is more than the {len(dataset)} pictures, so drop_last leaves no batch; "
                 "make batches smaller or pass drop_last=False"
             )
+        if as_bytes and (processes or mix is not None):
+            raise ValueError("as_bytes: it does not go with processes or mix; leave one of them out")
+        if as_bytes:
+            Planner(transform)  # refuses what cannot be planned
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
+        self.as_bytes = as_bytes
         self.shuffle = shuffle
         self.seed = seed
         self.workers = workers
@@ -147,7 +157,7 @@ class DataLoader:
         Returns
         -------
         iterator of (images, labels)
-            float32 (N, 3, H, W), C-contiguous, and int64 (N,), or float32 (N, K) of a ``mix``.
+            float32 (N, 3, H, W), C-contiguous, or `ByteBatch` if asked for; int64 (N,), or float32 (N, K) of a ``mix``.
 
         Raises
         ------
@@ -222,14 +232,15 @@ class DataLoader:
         DataLoadingError
             If a picture cannot be read or transformed, or ``stop`` is set.
         """
-        ready: list[NDArray[np.float32]] = []
+        prepare: Callable[..., Any] = Planner(self.transform) if self.as_bytes else self.transform
+        ready: list[Any] = []
         labels = np.empty(len(part), dtype=np.int64)
         for row, index in enumerate(part.tolist()):
             if stop is not None and stop.is_set():
                 raise DataLoadingError("stopped: the consumer has left the loop")
             try:
                 picture, labels[row] = self.dataset[index]
-                ready.append(self.transform(picture, self._rng(epoch, _AUGMENT, index)))
+                ready.append(prepare(picture, self._rng(epoch, _AUGMENT, index)))
                 if ready[-1].shape != ready[0].shape:
                     raise ValueError(
                         f"the transform gave shape {ready[-1].shape}, but {ready[0].shape} for the first of the "
@@ -237,6 +248,8 @@ class DataLoader:
                     )
             except Exception as error:
                 raise DataLoadingError(f"{self._name(index)}: {error}") from error
+        if self.as_bytes:
+            return ByteBatch.of(ready), labels
         images = np.stack(ready).astype(np.float32, copy=False)
         return (images, labels) if self.mix is None else self.mix(images, labels, self._rng(epoch, _MIX, number))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from .. import nn, optim, weights
+from ..backends import current_backend
 from ..data import (
     Compose,
     DataLoader,
@@ -38,7 +39,7 @@ def open_split(config: TrainConfig) -> DataSplit:
 
 
 def make_loaders(data: DataSplit, config: TrainConfig, progress: Progress) -> tuple[DataLoader, DataLoader]:
-    """Batches to learn from and to check with; each picture is decoded once."""
+    """Batches to learn from and to check with; each picture is decoded once. A GPU gets bytes, and finishes them."""
     loader = partial(
         DataLoader,
         batch_size=config.batch_size,
@@ -50,6 +51,7 @@ def make_loaders(data: DataSplit, config: TrainConfig, progress: Progress) -> tu
     mix = None
     if config.mixup or config.cutmix:
         mix = MixBatch(len(data.class_names), config.mixup, config.cutmix)
+    on_device = current_backend().name == "cupy" and not config.processes
     return (
         loader(
             _kept(data.train, config, progress),
@@ -58,8 +60,9 @@ def make_loaders(data: DataSplit, config: TrainConfig, progress: Progress) -> tu
             # a last batch of few images gives poor batch statistics; a set smaller than a batch has no other
             drop_last=len(data.train) >= config.batch_size,
             mix=mix,
+            as_bytes=on_device and mix is None,
         ),
-        loader(_kept(data.val, config, progress), transform=seen.transform()),
+        loader(_kept(data.val, config, progress), transform=seen.transform(), as_bytes=on_device),
     )
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from .. import ops
 from ..anomaly import detect_anomaly
+from ..data import ByteBatch
+from .batches import Images
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -38,7 +40,7 @@ def without_warnings() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
-def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> str:
+def explain_divergence(trainer: Trainer, images: Images, labels: np.ndarray) -> str:
     """Where a NaN or infinity comes from: spoilt weights, or the first operation that gives one on this batch."""
     advice = "Try a lower --lr, a longer --warmup or --max-grad-norm 1."
     spoilt = [name for name, p in trainer.model.named_parameters() if not np.isfinite(p.cpu().numpy()).all()]
@@ -48,9 +50,9 @@ def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray)
             f"The step before made weights infinite or NaN ({', '.join(spoilt[:3])}{more}): its gradients overflowed. "
             f"{advice}"
         )
-    wrong = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
-    if len(wrong):
-        return f"Image {wrong[0]} of the batch is itself infinite or NaN; look at its transform."
+    bad = None if isinstance(images, ByteBatch) else ~np.isfinite(images).all(axis=(1, 2, 3))
+    if bad is not None and bad.any():
+        return f"Image {bad.argmax()} of the batch is itself infinite or NaN; look at its transform."
     try:
         with detect_anomaly(), without_warnings():
             logits, goal = trainer.model(trainer.carried(images)), trainer.carried(labels)
@@ -63,7 +65,7 @@ def explain_divergence(trainer: Trainer, images: np.ndarray, labels: np.ndarray)
     return f"Computed once more, the same batch gave a number. {advice}"
 
 
-def largest_batch(trainer: Trainer, images: np.ndarray, labels: np.ndarray) -> int | None:
+def largest_batch(trainer: Trainer, images: Images, labels: np.ndarray) -> int | None:
     """The largest half, quarter, ... of the batch whose gradients can be had; None if not even one image's."""
     size = len(images) // 2
     while size:

@@ -18,7 +18,8 @@ from ..data import DataLoader
 from ..nn import Module
 from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
-from ..tensor import Tensor, from_numpy
+from ..tensor import Tensor
+from .batches import Images, carried
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
 from .tally import Tally
@@ -29,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 class Batches(Protocol):
     """What is evaluated: a `DataLoader`, or anything else that gives an epoch's batches."""
 
-    def epoch(self, epoch: int, /) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
+    def epoch(self, epoch: int, /) -> Iterator[tuple[Images, np.ndarray]]: ...
 
 
 class Trainer:
@@ -136,14 +137,14 @@ class Trainer:
         self.epoch, self.batch = self.epoch + 1, 0
         return done
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
+    def train_step(self, images: Images, labels: np.ndarray) -> float:
         """One step on one batch, labels (N,) or shares of classes (N, K); returns its loss."""
         self.optimizer.zero_grad()
         value = self.train_batch(images, labels)
         self._step()
         return value
 
-    def train_batch(self, images: np.ndarray, labels: np.ndarray, share: float = 1.0) -> float:
+    def train_batch(self, images: Images, labels: np.ndarray, share: float = 1.0) -> float:
         """Add ``share`` of one batch's gradients to what there is; returns its loss."""
         before = rng_state(ops.default_generator())
         full = ""
@@ -159,7 +160,7 @@ class Trainer:
         self.tally.update(value, scores, labels if labels.ndim == 1 else labels.argmax(axis=1))
         return value
 
-    def _learn(self, images: np.ndarray, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
+    def _learn(self, images: Images, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
         """Forward and back; the loss and the logits."""
         with without_warnings():
             logits = self.model(self.carried(images))
@@ -193,9 +194,9 @@ class Trainer:
         """Where the model lies: "cpu", or "cuda:0", ..."""
         return place_of(self.model)
 
-    def carried(self, batch: np.ndarray) -> Tensor:
-        """Images or labels where the model lies: on a device by one copy."""
-        return from_numpy(batch).to(self.place)
+    def carried(self, batch: Images) -> Tensor:
+        """Images or labels where the model lies; see `batches.carried`."""
+        return carried(batch, self.place)
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     def evaluate(self, loader: Batches, limit: int | None = None) -> Tally:

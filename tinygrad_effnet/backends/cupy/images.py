@@ -1,68 +1,115 @@
-"""Pictures to network input on the device: a cut, perhaps mirrored, normalised, from bytes."""
+"""Pictures to network input on the device, from bytes: parts resized, cut, mirrored, recoloured, normalised."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Array, Pair
-from .launch import kernel
-from .layout import THREADS, channel_first, elementwise_grid, plain
+from .launch import LARGEST_INDEX, kernel
+from .layout import THREADS, channel_first, elementwise_grid
+
+# columns of `places`
+START, HEIGHT, WIDTH, RESIZED_HEIGHT, RESIZED_WIDTH, TOP, LEFT, MIRRORED, DOWN_FIRST = range(9)
 
 
-def crop_flip_normalise(
-    pictures: Array,
-    corners: NDArray[np.int32],
-    mirrored: NDArray[np.bool_],
+def finished(
+    pixels: NDArray[np.uint8],
+    places: NDArray[np.int32],
+    boxes: NDArray[np.float32],
+    colours: NDArray[np.float64] | None,
     size: Pair,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    dtype: str = "float32",
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    dtype: Any = "float32",
 ) -> Array:
-    """(pixel / 255 - mean) / std of a cut of each picture.
+    """The images that a batch of bytes stands for. All arguments lie on the host, and are carried over here.
 
     Parameters
     ----------
-    pictures
-        uint8 (N, H, W, 3) on the device.
-    corners
-        (N, 2) on the host: top and left of each cut, in pixels.
-    mirrored
-        (N,) on the host: which to flip left to right.
-    size
-        Height and width of the cuts.
-    mean, std
-        Of red, green and blue, for pixels scaled to 0-1.
+    pixels, places, boxes, colours, size, scale, offset
+        As `data.ByteBatch` has them.
     dtype
         Of the result.
 
     Returns
     -------
     array (N, 3, *size), channel-major
+        The bits of Pillow and NumPy. With ``colours`` a value may be one grey level off, where the sum before rounding
+        is within float32's rounding of a whole number.
 
     Raises
     ------
     ValueError
-        A shape does not fit, or a cut leaves its picture.
+        A shape does not fit, a box leaves its picture, or a cut what it is cut from.
     """
     import cupy
 
-    if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype.name != "uint8":
-        raise ValueError(f"pictures: got {pictures.dtype} of shape {pictures.shape}, expected uint8 (N, H, W, 3)")
-    images, height, width, _ = pictures.shape
-    places = np.column_stack([np.asarray(corners).reshape(-1, 2), np.asarray(mirrored)]).astype(np.int32)
-    if len(places) != images:
-        raise ValueError(f"corners, mirrored: got {len(places)}, expected one for each of {images} pictures")
-    room = height - size[0], width - size[1]
-    if images and ((places[:, :2] < 0) | (places[:, :2] > room)).any():
-        raise ValueError(
-            f"corners: a cut of {size} leaves its picture of {(height, width)}; expected tops from 0 to {room[0]} and "
-            f"lefts from 0 to {room[1]}"
-        )
-    y = cupy.empty((3, images, *size), dtype)
-    computed = "float64" if y.dtype.name == "float64" else "float32"
-    scale, offset = 1 / (255 * np.array(std)), np.array(mean) / np.array(std)
-    constants = cupy.asarray(scale.astype(computed)), cupy.asarray(offset.astype(computed))
-    args = plain(pictures), cupy.asarray(places), images, height, width, *size, *constants, y
-    kernel("images", "crop_flip_normalise", y.dtype)(elementwise_grid(y.size // 3, 1), (THREADS,), args)
+    _check(pixels, places, boxes, colours, size)
+    images, (height, width) = len(places), size
+    y = cupy.empty((3, images, height, width), dtype)
+    if not y.size:
+        return channel_first(y)
+    spans = np.stack([boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], 1)
+    room = 2 * math.ceil(float(max(1.0, (spans / places[:, [RESIZED_HEIGHT, RESIZED_WIDTH]]).max()))) + 1
+    down = places[:, DOWN_FIRST] != 0
+    most = int(np.where(down, height * places[:, WIDTH], places[:, HEIGHT] * width).max())
+    there, where = cupy.asarray(pixels), cupy.asarray(places)
+    reach = cupy.empty((images, height + width, 2), "int32")
+    weights = cupy.empty((images, height + width, room), "int32")
+    half = cupy.empty((images, most, 3), "uint8")
+    cuts = cupy.empty((images, height, width, 3), "uint8")
+
+    def launch(name: str, threads: int, *args: Any) -> None:
+        kernel("images", name)(elementwise_grid(threads, 1), (THREADS,), args)
+
+    launch("taps", images * (height + width), where, cupy.asarray(boxes), images, height, width, room, reach, weights)
+    sizes = images, most, height, width, room
+    launch("first_pass", images * most, there, where, reach, weights, *sizes, half)
+    launch("second_pass", cuts.size // 3, half, where, reach, weights, *sizes, cuts)
+    changes = greys = None
+    if colours is not None:
+        changes, greys = cupy.asarray(colours), cupy.empty(images, "float32")
+        kernel("images", "mean_grey")((images,), (THREADS,), (cuts, height * width, greys))
+    constants = cupy.asarray(np.stack([scale, offset]))
+    args = cuts, changes, greys, images, height * width, constants[0], constants[1], y
+    kernel("images", "normalise_pixels", y.dtype)(elementwise_grid(cuts.size // 3, 1), (THREADS,), args)
     return channel_first(y)
+
+
+def _check(pixels: Array, places: Array, boxes: Array, colours: Array | None, size: Pair) -> None:
+    """Refuse what a kernel would read beside its arrays for."""
+    n = len(places)
+    given = [("pixels", pixels, "uint8", pixels.shape[:1]), ("places", places, "int32", (n, 9))]
+    given.append(("boxes", boxes, "float32", (n, 4)))
+    if colours is not None:
+        given.append(("colours", colours, "float64", (n, 10)))
+    for name, array, dtype, shape in given:
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"{name}: got {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}")
+    if pixels.size > LARGEST_INDEX:
+        raise ValueError(f"pixels: {pixels.size:,} bytes are more than kernels can index; take a smaller batch")
+    shape, resized, corner = (
+        places[:, [HEIGHT, WIDTH]],
+        places[:, [RESIZED_HEIGHT, RESIZED_WIDTH]],
+        places[:, [TOP, LEFT]],
+    )
+    ends = places[:, START].astype(np.int64) + shape.astype(np.int64).prod(axis=1) * 3
+    low, high = boxes[:, [1, 0]], boxes[:, [3, 2]]
+    for name, holds in (
+        ("places: a picture lies outside the pixels", (places[:, START] >= 0) & (ends <= pixels.size)),
+        ("places: a picture without pixels", (shape > 0).all(axis=1)),
+        (
+            f"places: a cut of {size} leaves what it is cut from",
+            ((corner >= 0) & (corner + size <= resized)).all(axis=1),
+        ),
+        ("boxes: a box is empty or leaves its picture", ((low >= 0) & (low < high) & (high <= shape)).all(axis=1)),
+    ):
+        if not holds.all():
+            i = int(np.argmin(holds))
+            raise ValueError(
+                f"{name}: picture {i} of {n} has the place {places[i].tolist()} and the box {boxes[i].tolist()}"
+            )

@@ -51,8 +51,10 @@ class Instance(NamedTuple):
 
 
 def instances(family: str, dtype: str) -> Iterator[Instance]:
-    """Every instance of a family for one dtype that is stored."""
+    """Every instance of a family for one dtype that is stored; what is no template counts as of the first."""
     for name, declared in declarations(family).items():
+        if not declared.template and dtype != STORED[0]:
+            continue
         choices: list[tuple[Any, ...]] = []
         for parameter in declared.template:
             if parameter == "T":

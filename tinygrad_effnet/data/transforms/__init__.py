@@ -5,6 +5,7 @@ from .base import Compose, Transform
 from .colour import IMAGENET_MEAN, IMAGENET_STD, ColorJitter, Normalize, RandomErasing
 from .geometry import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 from .mixing import MixBatch
+from .plan import Planner
 from .preprocessing import Preprocessing
 from .randaugment import RandAugment
 from .recipes import eval_transform, train_transform
@@ -17,6 +18,7 @@ __all__ = [
     "Compose",
     "MixBatch",
     "Normalize",
+    "Planner",
     "Preprocessing",
     "RandAugment",
     "RandomAffine",

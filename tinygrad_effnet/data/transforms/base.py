@@ -19,6 +19,7 @@ Rng = np.random.Generator
 Transform = Callable[[NDArray[Any], Rng], NDArray[Any]]
 
 BILINEAR = Image.Resampling.BILINEAR
+NOT_PLANNED = 9  # the ``turn`` of a step that a plan (see `plan`) has no room for
 RESAMPLING = {"bilinear": BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
