@@ -12,7 +12,8 @@ from backends.cupy.standin import standin_cupy, traffic
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn, optim
-from tinygrad_effnet.backends.device import MixedDevicesError, on_host, place_named
+from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError
+from tinygrad_effnet.backends.device import MixedDevicesError, explaining_shortage, on_host, place_named
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,36 @@ def test_a_copy_on_the_host_shares_nothing() -> None:
     assert not np.shares_memory(copied, array)
     np.testing.assert_array_equal(copied, array)
     np.testing.assert_array_equal(on_host(there(2, 3).array.T), host(2, 3).numpy().T)
+
+
+# -- no room ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_said_outside_of_operations_too() -> None:
+    weights = tg.Tensor(np.zeros((64, 100), np.float32))
+    with standin_cupy(memory=90_000, runs_kernels=False):
+        with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 97\.7 KiB more; its"):
+            host(250, 100).to("cupy")
+        x = weights.cuda().requires_grad_()
+        x.grad = weights.cuda()
+        with pytest.raises(DeviceMemoryError, match=r"^EMA: the device has no room for 25\.0 KiB"):
+            assert [optim.EMA({"x": x}, 0.9) for _ in range(2)]
+        with pytest.raises(DeviceMemoryError, match=r"^optimizer\.step\(\): the device has no room for 25\.0 KiB"):
+            optim.Adam([x], lr=0.1).step()
+        del x
+    with standin_cupy(memory=60_000, runs_kernels=False), pytest.raises(MemoryError, match="^the host's own$"):
+        with explaining_shortage("nobody"):
+            raise MemoryError("the host's own")
+
+
+def test_a_module_that_does_not_fit_stays_where_it_was() -> None:
+    with standin_cupy(memory=60_000, runs_kernels=False):
+        net = nn.Sequential(nn.Linear(100, 100), nn.Linear(100, 100))
+        before = [p.array for p in net.parameters()]
+        with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): .*Its arguments have the shapes \(100, 100\)"):
+            net.cuda()
+        assert [p.array is array for p, array in zip(net.parameters(), before, strict=True)] == [True] * 4
+        assert net.cpu()(host(2, 100)).device == "cpu"
 
 
 # -- mixing ----------------------------------------------------------------------------------------------------------

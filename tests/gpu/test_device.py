@@ -10,7 +10,10 @@ import pytest
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn, optim
 from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError
+from tinygrad_effnet.commands import doctor
+from tinygrad_effnet.data import DataLoader, SyntheticCars, eval_transform, train_transform
 from tinygrad_effnet.training import Trainer
+from tinygrad_effnet.training.batches import carried
 
 
 def small() -> nn.Module:
@@ -80,6 +83,35 @@ def test_two_streams_train_as_one_does(cupy: Any) -> None:
     for stream in streams:
         stream.synchronize()
     assert together == alone
+
+
+def test_pictures_are_finished_with_the_hosts_bits() -> None:
+    cars = SyntheticCars("train", 1, size=48)
+    for transform in (train_transform(32, jitter=0.0), eval_transform(32, margin=1.14)):
+        batch, _ = next(DataLoader(cars, 10, transform, as_bytes=True).epoch(0))
+        np.testing.assert_array_equal(carried(batch, "cuda:0").cpu().numpy(), batch.finished())
+    batch, _ = next(DataLoader(cars, 10, train_transform(32, jitter=0.3), as_bytes=True).epoch(0))
+    difference = np.abs(carried(batch, "cuda:0").cpu().numpy() - batch.finished())
+    assert difference.max() < 0.018  # a grey level
+    assert np.count_nonzero(difference) <= 1e-3 * difference.size
+
+
+def test_a_module_that_does_not_fit_stays_where_it_was(cupy: Any) -> None:
+    net = nn.Sequential(nn.Linear(4096, 4096), nn.Linear(4096, 4096))
+    pool = cupy.get_default_memory_pool()
+    limit = pool.get_limit()
+    pool.set_limit(size=pool.total_bytes() + 96 * 2**20)
+    try:
+        with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 64\.0 MiB"):
+            net.cuda()
+    finally:
+        pool.set_limit(size=limit)
+    assert {p.device for p in net.parameters()} == {"cpu"}
+
+
+def test_the_doctor_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([]) == 0
+    assert "agrees on numpy, cupy" in capsys.readouterr().out
 
 
 @pytest.mark.device_only

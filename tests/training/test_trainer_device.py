@@ -19,6 +19,7 @@ from tinygrad_effnet.training.build import make_loaders, open_split
 from tinygrad_effnet.training.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_effnet.training.failures import OutOfMemoryError
 from tinygrad_effnet.training.progress import Progress
+from tinygrad_effnet.training.run import EXPECTED_ERRORS
 
 needs_kernels = pytest.mark.skipif(
     not available(), reason="kernels run on the CPU by way of g++, which is not installed"
@@ -187,6 +188,18 @@ def test_an_operation_that_finds_no_room_says_what_it_was_given() -> None:
         x = tg.Tensor(np.zeros((100, 100), np.float32)).cuda()
         with pytest.raises(DeviceMemoryError, match=r"^exp: .*39\.1 KiB more; .*hold 39\.1 KiB.*shapes \(100, 100\)\."):
             x.exp()
+
+
+def test_evaluation_that_finds_no_room_says_so() -> None:
+    with standin_cupy(memory=3 * 2**20, runs_kernels=False):
+        fit = trainer(small().cuda())
+        images, labels = batch(512, 32)
+        with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 6\.0 MiB more"):
+            fit.evaluate(OneBatch((images, labels)))
+        with pytest.raises(DeviceMemoryError, match=r"^conv2d: the device has no room for .* Take a smaller batch"):
+            fit.evaluate(OneBatch((images[:200], labels[:200])))
+        fit.evaluate(OneBatch((images[:4], labels[:4])))
+    assert DeviceMemoryError in EXPECTED_ERRORS  # so that commands show the message alone
 
 
 def test_memory_comes_back() -> None:

@@ -123,13 +123,15 @@ def move(array: Array, place: str) -> Array:
     ------
     ImportError
         CuPy, a driver or the device is not there.
+    DeviceMemoryError
+        It does not fit there.
     """
     place = resolved(place)
     if place == device_of(array):
         return array
     if place == HOST:
         return on_host(array)
-    with chosen(place) as cupy:
+    with chosen(place) as cupy, explaining_shortage(f"to({place!r})", tuple(array.shape)):
         if not is_on_device(array):
             swapped = is_channel_major(array)  # and so it is there
             return swap(cupy.asarray(swap(array, swapped)), swapped)
@@ -153,6 +155,23 @@ def chosen(place: str) -> Iterator[Any]:
         raise ValueError(f"to({place!r}): there is no such device; this machine has {count}, numbered from 0")
     with cupy.cuda.Device(number):
         yield cupy
+
+
+@contextmanager
+def explaining_shortage(caller: str, *shapes: tuple[int, ...]) -> Iterator[None]:
+    """Where a device is full inside the block, or the function that this decorates, the error is ours, and says so.
+
+    Operations do this for themselves; it is for what allocates outside of one. The host's own MemoryError is let pass.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        memory = getattr(getattr(sys.modules.get("cupy"), "cuda", None), "memory", None)
+        if memory is None or not isinstance(error, memory.OutOfMemoryError):
+            raise
+        from .cupy.memory import shortage
+
+        raise shortage(error, caller, shapes) from None
 
 
 def on_host(array: Array) -> np.ndarray[Any, Any]:

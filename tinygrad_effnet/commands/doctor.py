@@ -17,13 +17,16 @@ import numpy as np
 from .. import nn, ops, optim, use_backend
 from ..backends import available_backends, current_backend
 from ..backends.base import Array
+from ..backends.cupy.availability import NoDeviceError, devices, software
 from ..data import IMAGENET_MEAN, SyntheticCars, train_transform
+from ..nn.module import place_of
 from ..nn.staged import Plan, Stage, StagedNet
 from ..tensor import Tensor, from_numpy
 from ..testing import gradcheck
 from ..training import load_checkpoint, save_checkpoint
 
 PACKAGES = ("numpy", "numba", "tbb", "scipy", "pillow", "matplotlib", "safetensors", "cupy", "torch", "onnxruntime")
+OTHER_NAMES = {"cupy": ("cupy-cuda12x", "cupy-cuda13x")}  # of wheels that hold the same package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tests = TESTS
     if parser.parse_args(arguments).compile and "numba" in available_backends():
         tests = {"compilation": _compile, **TESTS}
+    if _has_device():
+        tests = {**tests, "device": lambda: _agree(True, ("numpy", "cupy"))}
     for name, value in facts():
         print(f"{name:<18} {value}")
     failed = 0
@@ -55,10 +60,7 @@ def facts() -> Iterator[tuple[str, str]]:
     """Names and values, one line each."""
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     for package in PACKAGES:
-        try:
-            yield package, importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            yield package, "not installed"
+        yield package, _version(package)
     yield "backends", ", ".join(available_backends()) + f"; in use: {current_backend().name}"
     yield "BLAS", _blas()
     if current_backend().name == "numba":
@@ -67,9 +69,18 @@ def facts() -> Iterator[tuple[str, str]]:
 
         yield "threading layer", threading_layer()
         yield "kernel cache", str(kernel_cache() or "none, so that every start compiles: make a folder for it writable")
-    yield "device", _device()
+    yield from _devices()
     free = shutil.disk_usage(Path.cwd()).free
     yield "free disk here", f"{free / 2**30:.1f} GiB"
+
+
+def _version(package: str) -> str:
+    for name in (package, *OTHER_NAMES.get(package, ())):
+        try:
+            return importlib.metadata.version(name) + (f" ({name})" if name != package else "")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
 
 
 def _blas() -> str:
@@ -80,16 +91,22 @@ def _blas() -> str:
     return "; ".join(pools) or "unknown"
 
 
-def _device() -> str:
+def _devices() -> Iterator[tuple[str, str]]:
     try:
-        import cupy
+        found = devices("a GPU")
+    except NoDeviceError as error:
+        yield "device", f"none that can be used: {error}"
+        return
+    for number, facts in enumerate(found):
+        yield f"device cuda:{number}", str(facts)
+    yield "CUDA", software()
 
-        count = int(cupy.cuda.runtime.getDeviceCount())
-        return f"{count} CUDA device(s)" if count else "none"
-    except ImportError:
-        return "none that is used: CuPy is not installed"
-    except Exception as error:  # CuPy without a driver raises an error of its own
-        return f"none that can be used ({error})"
+
+def _has_device() -> bool:
+    try:
+        return bool(devices("a GPU"))
+    except NoDeviceError:
+        return False
 
 
 def _gradients() -> str:
@@ -124,9 +141,10 @@ def _step(backend: str, whole: bool) -> tuple[float, Array]:
         cars = SyntheticCars("train", 1, 32)
         transform = train_transform(32)
         images = np.stack([transform(cars[i][0], np.random.default_rng(i)) for i in range(4)])
-        loss = ops.cross_entropy(model(from_numpy(images)), cars.labels[:4])
+        place = place_of(model)
+        loss = ops.cross_entropy(model(from_numpy(images).to(place)), from_numpy(cars.labels[:4]).to(place))
         loss.backward()
-        gradients = np.concatenate([p.grad.numpy().ravel() for p in model.parameters() if p.grad is not None])
+        gradients = np.concatenate([p.grad.cpu().numpy().ravel() for p in model.parameters() if p.grad is not None])
         optim.NAdam(model.parameters(), lr=1e-3).step()
         return loss.item(), gradients
 
@@ -161,8 +179,8 @@ def _backends_agree() -> str:
     return found
 
 
-def _agree(whole: bool) -> str:
-    names = [name for name in available_backends() if name != "loops"]
+def _agree(whole: bool, names: Sequence[str] = ()) -> str:
+    names = names or [name for name in available_backends() if name != "loops"]
     (loss, gradients), *others = [_step(name, whole) for name in names]
     for name, (other_loss, other_gradients) in zip(names[1:], others, strict=True):
         apart = float(np.linalg.norm(other_gradients - gradients) / np.linalg.norm(gradients))

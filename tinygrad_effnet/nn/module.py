@@ -181,14 +181,17 @@ class Module:
         ------
         ImportError
             There is no such GPU, or CuPy or a driver is missing. Nothing has been moved then.
+        DeviceMemoryError
+            It does not fit there. Nothing has been moved then either.
         """
-        place = place_named(target)
-        for _, tensor in self._named(Tensor):
-            if place is not None:
-                tensor.array = move(tensor.array, place)
-                if tensor.grad is not None:
-                    tensor.grad = tensor.grad.to(place)
-            elif tensor.dtype.kind == "f" and tensor.dtype != np.dtype(target):
+        place, tensors = place_named(target), [tensor for _, tensor in self._named(Tensor)]
+        if place is not None:
+            moved = [(move(t.array, place), None if t.grad is None else t.grad.to(place)) for t in tensors]
+            for tensor, (array, gradient) in zip(tensors, moved, strict=True):
+                tensor.array, tensor.grad = array, gradient
+            return self
+        for tensor in tensors:
+            if tensor.dtype.kind == "f" and tensor.dtype != np.dtype(target):
                 recorded = tensor.requires_grad
                 tensor.requires_grad = False
                 tensor.array, tensor.grad = tensor.array.astype(target), None

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import versions
 from ..backends import Array, backend_of
-from ..backends.device import array_like, copy_like, device_of, on_host
+from ..backends.device import array_like, copy_like, device_of, explaining_shortage, on_host
 from ..tensor import Tensor
 from .arrays import blocks
 from .optimizer import is_real
@@ -68,6 +68,7 @@ class EMA:
     Tensor([8., 8.])
     """
 
+    @explaining_shortage("EMA")
     def __init__(self, model_state: ModelState, decay: float = 0.9999, warmup: bool = True) -> None:
         if not is_real(decay) or not 0 <= decay < 1:
             raise ValueError(f"EMA(decay): expected a number of at least 0 and below 1, got {decay!r}")

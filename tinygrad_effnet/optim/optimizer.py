@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import versions
 from ..backends import Array, backend_of
-from ..backends.device import array_like, copy_like, on_host
+from ..backends.device import array_like, copy_like, explaining_shortage, on_host
 from ..hooks import Hooks
 from ..tensor import Tensor
 from .parameters import Group, Params, as_groups, named_tensors
@@ -100,6 +100,7 @@ class Optimizer(ABC):
         for _, p in self._parameters():
             p.grad = None
 
+    @explaining_shortage("optimizer.step()")
     def step(self) -> None:
         """Update every parameter that has a gradient, in place; nothing is recorded on the tape.
 
@@ -107,6 +108,8 @@ class Optimizer(ABC):
         ------
         ValueError
             A ``.grad`` is not a Tensor of its parameter's shape. Nothing has been changed then.
+        DeviceMemoryError
+            A device has no room for the optimiser's own state, which the first step makes.
         """
         due = [(group, p, self._gradient(p)) for group, p in self._parameters() if p.grad is not None]
         versions.wrote(f"{type(self).__name__}.step()", *[p.array for _, p, _ in due])

@@ -28,5 +28,5 @@ def carried(batch: Images, place: str) -> Tensor:
     from ..backends.cupy.images import finished
 
     b = batch
-    with device.chosen(place):
+    with device.chosen(place), device.explaining_shortage("a batch of pictures", (len(b), 3, *b.size)):
         return wrap(finished(b.pixels, b.places, b.boxes, b.colours, b.size, b.scale, b.offset))

@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import optim
 from ..backends import current_backend, use_backend
+from ..backends.cupy.memory import DeviceMemoryError
 from ..data import DataLoadingError, DatasetError
 from ..weights import WeightsError, notes_of
 from .build import augmentation, frozen_parts, make_loaders, make_model, make_optimizer, open_split, starting_point
@@ -48,6 +49,7 @@ EXPECTED_ERRORS = (
     FileNameError,
     DivergedError,
     OutOfMemoryError,
+    DeviceMemoryError,
     OSError,
     ImportError,
 )

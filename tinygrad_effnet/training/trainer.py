@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import ops, tape
+from ..backends.device import explaining_shortage
 from ..data import DataLoader
 from ..nn import Module
 from ..nn.module import place_of
@@ -200,11 +201,17 @@ class Trainer:
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     def evaluate(self, loader: Batches, limit: int | None = None) -> Tally:
-        """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any."""
+        """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any.
+
+        Raises
+        ------
+        DeviceMemoryError
+            A batch does not fit into a device's memory beside the weights.
+        """
         self.model.eval()
         tally = Tally(self.num_classes)
         averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
-        with tape.no_grad(), averaged, without_warnings():
+        with explaining_shortage("evaluate()"), tape.no_grad(), averaged, without_warnings():
             for images, labels in itertools.islice(loader.epoch(0), limit):
                 logits = self.model(self.carried(images))
                 loss = ops.cross_entropy(logits, self.carried(labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 _LIBRARIES = ("libcuda.so.1", "nvcuda.dll")
 
@@ -42,6 +42,46 @@ def require_device(caller: str) -> Any:
             'as with use_backend("numba")'
         )
     return cupy
+
+
+class Facts(NamedTuple):
+    """What a device is; memory in bytes."""
+
+    name: str
+    capability: str  # of compute: "9.0" for an H100
+    processors: int
+    total: int
+    free: int
+
+    def __str__(self) -> str:
+        memory = f"{self.free / 2**30:.1f} of {self.total / 2**30:.1f} GiB free"
+        return f"{self.name}, compute capability {self.capability}, {self.processors} multiprocessors, {memory}"
+
+
+def devices(caller: str) -> list[Facts]:
+    """Every device that CuPy sees, by number.
+
+    Raises
+    ------
+    NoDeviceError
+        There is none.
+    """
+    cupy, found = require_device(caller), []
+    for number in range(cupy.cuda.runtime.getDeviceCount()):
+        says = cupy.cuda.runtime.getDeviceProperties(number)
+        with cupy.cuda.Device(number) as device:
+            free, total = device.mem_info
+        capability = f"{says['major']}.{says['minor']}"
+        found.append(Facts(says["name"].decode(), capability, says["multiProcessorCount"], total, free))
+    return found
+
+
+def software() -> str:
+    """The driver and the CUDA that CuPy was built for, in words."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    return f"driver for CUDA {_dotted(runtime.driverGetVersion())}, CUDA {_dotted(runtime.runtimeGetVersion())} in CuPy"
 
 
 def driver_version() -> int | None:

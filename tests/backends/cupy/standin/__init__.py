@@ -118,6 +118,9 @@ def _modules() -> dict[str, ModuleType]:
     runtime = SimpleNamespace(
         getDeviceCount=lambda: machine.DEVICES,
         CUDARuntimeError=machine.CUDARuntimeError,
+        getDeviceProperties=machine.properties,
+        driverGetVersion=lambda: 13010,
+        runtimeGetVersion=lambda: 13000,
         deviceSynchronize=lambda: traffic.note("waits", 0),
     )
     cuda = _module(

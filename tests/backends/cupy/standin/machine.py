@@ -45,9 +45,10 @@ class Pool:
     def __init__(self, limit: int = MEMORY) -> None:
         self.used = self.peak = 0
         self.limit = limit
+        self.users_limit = 0  # none
 
     def allocate(self, nbytes: int) -> None:
-        if self.used + nbytes > self.limit:
+        if self.used + nbytes > (self.users_limit or self.limit):
             raise OutOfMemoryError(nbytes, self.used)
         self.used += nbytes
         self.peak = max(self.peak, self.used)
@@ -65,10 +66,18 @@ class Pool:
         self.peak = self.used
 
     def get_limit(self) -> int:
-        return 0
+        return self.users_limit
+
+    def set_limit(self, size: int) -> None:
+        self.users_limit = size
 
 
 pools = [Pool() for _ in range(DEVICES)]
+
+
+def properties(number: int) -> dict[str, Any]:
+    """As ``cupy.cuda.runtime.getDeviceProperties`` gives them, the name in bytes."""
+    return {"name": b"Stand-in", "major": 9, "minor": 0, "multiProcessorCount": 132, "totalGlobalMem": MEMORY + number}
 
 
 class Device:
