@@ -1,9 +1,12 @@
-"""The measured pages of the documentation keep up with the code."""
+"""The pages of the documentation keep up with the code: what they run, command and measure."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +14,8 @@ import pytest
 
 import tinygrad_effnet as tg
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +57,54 @@ def test_the_mutation_score_is_stated_with_date_and_command() -> None:
     assert command == "python tests/mutate_rules.py"
     assert float(score) == pytest.approx(100 * int(killed) / int(total), abs=0.06)
     assert float(score) >= 95
+
+
+def documents() -> list[Path]:
+    """The pages of prose. Those in docs/steps are notebooks, which the build of the documentation runs."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in documents() if blocks(page, "python")], ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", "\n".join(blocks(page, "python"))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_code_in_a_page_is_fenced_and_named() -> None:
+    """Else nobody runs it: a block of code that is only indented, or one whose language has another name."""
+    for page in documents():
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(
+            r"^    (import|from|with|print\()", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M
+        )
+        assert not re.search(r"^```(py|python3|pycon|ipython)\b", text, re.MULTILINE), page
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in documents():
+        for line in "\n".join(blocks(page, "sh")).splitlines():
+            command = line.partition("#")[0].rpartition("&&")[2].strip()
+            match = re.search(r"python(?: -m tinygrad_effnet (\w+)|\S* (examples/\w+\.py))(.*)", command)
+            if match is not None:
+                found.append((match.group(1) or match.group(2), match.group(3)))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("program", sorted({program for program, _ in commands()}))
+def test_commands_in_the_pages_have_flags_that_exist(program: str) -> None:
+    start = [program] if program.endswith(".py") else ["-m", "tinygrad_effnet", program]
+    done = subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    for other, arguments in commands():
+        for flag in re.findall(r"(?<!\S)--?[a-z][\w-]*", arguments if other == program else ""):
+            assert re.search(rf"(?<![\w-]){flag}(?![\w-])", done.stdout), f"{program} has no {flag}"

@@ -6,7 +6,6 @@ import doctest
 import importlib
 import os
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,11 +97,3 @@ def test_public_names():
 def test_docstring_examples(name):
     results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/engine.md", "docs/performance.md", "docs/trust.md"])
-def test_code_blocks_of_a_page_run(page):
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert blocks
-    done = python("\n".join(blocks))
-    assert done.returncode == 0, done.stderr
