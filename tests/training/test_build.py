@@ -34,6 +34,39 @@ def test_weight_decay_spares_biases_and_norms_and_lr_scale_spares_the_classifier
     assert sum(map(len, groups.values())) == len(list(model.parameters()))
 
 
+def test_modules_learn_at_rates_of_their_own():
+    scales = "stages.0=0.01, stages.1=0.125,stages.1.0.expand=0.5,head=1.5"
+    config = TrainConfig(lr=0.5, lr_scale=0.25, lr_scales=scales, freeze="stem", weight_decay=0.0)
+    model = make_model(config, 3)
+    rates = {id(p): group["lr"] for group in make_optimizer(model, config).param_groups for p in group["params"]}
+    expected = [("stages.0.", 0.005), ("stages.1.0.expand.", 0.25), ("stages.1.", 0.0625), ("head.", 0.75)]
+    expected += [("classifier.", 0.5), ("", 0.125)]
+    for name, p in model.named_parameters():
+        if not name.startswith("stem."):
+            assert rates.pop(id(p)) == next(rate for start, rate in expected if name.startswith(start)), name
+    assert not rates
+
+
+@pytest.mark.parametrize(
+    ("scales", "words"),
+    [
+        ("stages.0", "lr_scales: got 'stages.0', expected \"MODULE=SHARE"),
+        ("head=fast", "lr_scales: got 'head=fast'"),
+        ("head=0", "lr_scales: got 'head=0', expected shares above 0"),
+        ("head=nan", "expected shares above 0"),
+    ],
+)
+def test_rates_that_make_no_sense(scales: str, words: str):
+    with pytest.raises(ConfigError, match=words):
+        TrainConfig(lr_scales=scales)
+
+
+def test_rates_of_modules_that_are_not_there():
+    config = TrainConfig(lr_scales="stages.9=0.1")
+    with pytest.raises(ConfigError, match="lr_scales: there is no module 'stages.9'; there are stem, stages"):
+        make_optimizer(make_model(config, 2), config)
+
+
 @pytest.mark.parametrize("freeze", ["stem", "stem, stages.0", "all"])
 def test_frozen_weights_are_not_given_to_the_optimizer(freeze: str):
     config = TrainConfig(freeze=freeze)

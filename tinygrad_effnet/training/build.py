@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -147,14 +148,24 @@ def frozen_parts(model: nn.Module, config: TrainConfig) -> tuple[str, ...]:
     if config.freeze == "all":
         return tuple(name for name, _ in model.named_children() if name != "classifier")
     parts = tuple(part.strip() for part in config.freeze.split(",") if part.strip())
-    names = [name for name, _ in model.named_modules()]
-    for part in parts:
-        if part not in names:
-            children = ", ".join(name for name, _ in model.named_children())
-            raise ConfigError(f"freeze: there is no module {part!r}; there are {children}, and what they hold, or all")
+    _check_modules(model, parts, "freeze")
     if parts and all(_inside(name, parts) for name, _ in model.named_parameters()):
         raise ConfigError(f"freeze: {config.freeze!r} leaves nothing to learn; leave the classifier out")
     return parts
+
+
+def _check_modules(model: nn.Module, named: Iterable[str], setting: str) -> None:
+    names = [name for name, _ in model.named_modules()]
+    for part in named:
+        if part not in names:
+            children = ", ".join(name for name, _ in model.named_children())
+            more = ", or all" if setting == "freeze" else ""
+            raise ConfigError(f"{setting}: there is no module {part!r}; there are {children}, and what they hold{more}")
+
+
+def _share(name: str, shares: Mapping[str, float]) -> float:
+    """That of the longest name that holds the parameter."""
+    return shares[max((part for part in shares if not part or _inside(name, (part,))), key=len)]
 
 
 def _inside(name: str, parts: tuple[str, ...]) -> bool:
@@ -162,12 +173,22 @@ def _inside(name: str, parts: tuple[str, ...]) -> bool:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> optim.Optimizer:
-    """Weight decay goes to weights with several axes only: biases and batch norms have no business being small."""
+    """Parameters in groups by learning rate and weight decay.
+
+    Weight decay goes to weights with several axes only: biases and batch norms have no business being small.
+
+    Raises
+    ------
+    ConfigError
+        ``lr_scales`` names no module.
+    """
     lr = config.learning_rate
+    shares = {"": config.lr_scale, "classifier": 1.0, **config.shares_by_module}
+    _check_modules(model, config.shares_by_module, "lr_scales")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            scale = 1.0 if name.startswith("classifier.") else config.lr_scale
+            scale = _share(name, shares)
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((lr * scale, decay), []).append(parameter)
     params = [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -64,6 +65,9 @@ class TrainConfig:
         or "all", which is everything but the classifier.
     lr_scale : float
         Learning rate of everything but the classifier, as a share of ``lr``; for fine-tuning.
+    lr_scales : str
+        The same for modules by name, such as ``"stages.0=0.01,stages.1=0.1"``; of several that hold a parameter the
+        longest name counts.
     label_smoothing, dropout, stochastic_depth : float
         As in `ops.cross_entropy` and `nn.EfficientNet`; ``dropout=None`` takes the variant's own.
     max_grad_norm : float
@@ -130,6 +134,7 @@ class TrainConfig:
     weights: str | None = None
     freeze: str = ""
     lr_scale: float = 1.0
+    lr_scales: str = ""
     label_smoothing: float = 0.0
     dropout: float | None = 0.1
     stochastic_depth: float = 0.1
@@ -186,6 +191,8 @@ class TrainConfig:
             "norm_momentum", self.norm_momentum is None or 0 < self.norm_momentum <= 1, "more than 0 and at most 1"
         )
         self._require("lr_scale", 0 < self.lr_scale <= 1, "more than 0 and at most 1")
+        right = all(math.isfinite(share) and share > 0 for share in self.shares_by_module.values())
+        self._require("lr_scales", right, "shares above 0")
         self._require("patience", self.patience is None or self.patience >= 1, "at least 1")
         self._require("checkpoint_minutes", self.checkpoint_minutes > 0, "more than 0")
         self._require("lr", self.lr is None or self.lr > 0, "more than 0")
@@ -200,6 +207,15 @@ class TrainConfig:
     def learning_rate(self) -> float:
         """The highest learning rate: ``lr``, or the optimiser's default."""
         return self.lr if self.lr is not None else 0.1 if self.optimizer == "sgd" else 3e-3
+
+    @property
+    def shares_by_module(self) -> dict[str, float]:
+        """What ``lr_scales`` asks for."""
+        try:
+            pairs = [part.split("=") for part in self.lr_scales.split(",") if part.strip()]
+            return {name.strip(): float(share) for name, share in pairs}
+        except ValueError:
+            raise ConfigError(f'lr_scales: got {self.lr_scales!r}, expected "MODULE=SHARE,..."') from None
 
     def changed(self, **settings: Any) -> TrainConfig:
         """The same settings but for these."""

@@ -73,9 +73,9 @@ def preprocessing(model: str, dialect: str = "native") -> Preprocessing:
 
     Examples
     --------
-    >>> preprocessing("efficientnet_b1", "torchvision")
-    Preprocessing(size=240, resize=255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), \
-interpolation='bilinear', squash=False)
+    >>> seen = preprocessing("efficientnet_b1", "torchvision")
+    >>> seen.size, seen.resize, seen.interpolation
+    (240, 255, 'bilinear')
     """
     if model not in nn.list_models():
         raise ValueError(f"preprocessing(model): {model!r}; choose one of {', '.join(nn.list_models())}")
