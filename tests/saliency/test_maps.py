@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn
-from tinygrad_effnet.saliency import enlarged, grad_cam, input_gradient
+from tinygrad_effnet.saliency import enlarged, grad_cam, input_gradient, last_maps
 
 
 class Spots(nn.Module):
@@ -97,6 +97,20 @@ def test_grad_cam_equals_its_formula_on_a_real_network():
     assert found.shape == (2, 2, 2)
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-4)
     assert grad_cam(model, x, [2, 0], layer="stages.4").shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_b0", "mobilenet_v2"])
+@pytest.mark.parametrize("size", [33, 64, 97, 128])
+def test_the_layer_that_still_says_where(name: str, size: int):
+    model = nn.create_model(name, 3, width=0.25, depth=0.1)
+    x = np.random.default_rng(0).random((1, 3, size, size)).astype(np.float32)
+    layer = last_maps(model, size)
+    shape = grad_cam(model, x, [0], layer).shape
+    assert min(shape[1:]) >= 4
+    assert shape == grad_cam(model, x, [0], last_maps(model, size, shape[1])).shape
+    deeper = last_maps(model, size, 1)
+    assert deeper == "head"
+    assert layer == "head" or min(grad_cam(model, x, [0], deeper).shape[1:]) < 4
 
 
 def test_the_network_is_left_as_it_was():

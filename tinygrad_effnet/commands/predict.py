@@ -34,7 +34,7 @@ def parser(prog: str = "python -m tinygrad_effnet predict") -> argparse.Argument
     add("--csv", type=Path, metavar="FILE", help="also write picture, class and probability, K rows a picture, there")
     add("--explain", action="store_true", help=f"draw what was looked at, beside each photograph: NAME{EXPLAINED}")
     add("--explain-to", type=Path, metavar="DIR", help="draw it into this folder instead")
-    add("--layer", default="head", metavar="NAME", help="whose maps Grad-CAM takes (default: %(default)s)")
+    add("--layer", metavar="NAME", help="whose maps Grad-CAM takes (default: the last that has 4 x 4 places)")
     return made
 
 

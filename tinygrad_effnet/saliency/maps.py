@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..nn import Module
 from ..nn.module import place_of
+from ..nn.staged import StagedNet
 from ..tape import enable_grad, grad
 from ..tensor import Tensor, from_numpy
 
@@ -36,8 +37,8 @@ def grad_cam(
         The class that is asked about, for each image.
     layer : str
         Name of the module whose result is looked at, (N, channels, h, w). The paper takes the last before pooling,
-        which is ``head`` in the networks of `nn.create_model`. Its maps have 1/32 of the image's side; those of
-        ``stages.4`` of EfficientNet have 1/16, and show more finely what means less.
+        which is ``head`` in the networks of `nn.create_model`. Its maps have 1/32 of the image's side; see
+        `last_maps` for small images.
 
     Returns
     -------
@@ -71,6 +72,34 @@ def grad_cam(
     values, weights = maps[0].detach().cpu().numpy(), slopes.mean(axis=(2, 3), keepdims=True)
     evidence: NDArray[Any] = np.maximum((weights * values).sum(axis=1), 0)
     return evidence
+
+
+def last_maps(model: StagedNet, size: int, least: int = 4) -> str:
+    """The layer for `grad_cam`: the last whose maps have at least ``least`` places a side.
+
+    Of small images little is left at the end: one of 64 pixels has 2 x 2 places there, which tell nothing of where. The
+    layers before show more finely what means less.
+
+    Parameters
+    ----------
+    model : StagedNet
+    size : int
+        Side of the images, pixels.
+
+    Examples
+    --------
+    >>> from tinygrad_effnet import nn
+    >>> model = nn.create_model("efficientnet_b0", 10)
+    >>> last_maps(model, 224), last_maps(model, 96)
+    ('head', 'stages.4')
+    """
+    side, last = -(-size // 2), "stem"
+    for number, stage in enumerate(model.plan.stages):
+        side = -(-side // stage.stride)
+        if side < least:
+            return last
+        last = f"stages.{number}"
+    return "head" if model.head is not None else last
 
 
 def input_gradient(model: Module, images: NDArray[Any], classes: Sequence[int] | NDArray[Any]) -> NDArray[Any]:

@@ -49,7 +49,7 @@ def draw_explanation(
     answers : list of (str, float)
         Classes and their probabilities, likeliest first.
     """
-    figure = Figure(figsize=(13.2, 4.1), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(13.2, 4.2), dpi=100, facecolor="white", layout="constrained")
     photo, where, pixels, bars = figure.subplots(1, 4, gridspec_kw={"width_ratios": (1, 1, 1, 0.75)})
     for axes in (photo, where, pixels):
         axes.set_axis_off()
@@ -58,7 +58,7 @@ def draw_explanation(
     pixels.imshow(_strengths(gradient), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     titles = (
         "what the network saw",
-        f"Grad-CAM: evidence for\n{_plain(answers[0][0])}",
+        f"Grad-CAM: {_short(answers[0][0])}",
         "gradient: pixels that matter",
     )
     for axes, title in zip((photo, where, pixels), titles, strict=True):
@@ -78,7 +78,7 @@ def _heated(photograph: NDArray[np.uint8], cam: NDArray[Any]) -> NDArray[np.floa
     height, width = photograph.shape[:2]
     heat = enlarged(cam / max(float(cam.max()), np.finfo(np.float32).tiny), height, width)[..., None].clip(0, 1)
     grey = np.repeat((photograph / 255 @ _GREY)[..., None], 3, axis=2)
-    share = 0.75 * heat
+    share = 0.65 * heat
     mixed: NDArray[np.float64] = (1 - share) * grey + share * colormaps[HEAT](heat[..., 0])[..., :3]
     return mixed
 
@@ -91,7 +91,7 @@ def _strengths(gradient: NDArray[Any]) -> NDArray[Any]:
 
 
 def _draw_answers(axes: Any, answers: list[tuple[str, float]]) -> None:
-    names = [_plain(name if len(name) <= 28 else f"{name[:27]}…") for name, _ in answers]
+    names = [_short(name) for name, _ in answers]
     shares = [share for _, share in answers]
     places = np.arange(len(answers))
     axes.barh(places, shares, height=0.35, color=["#b33a3a"] + ["#c9c9c9"] * (len(answers) - 1))
@@ -101,6 +101,6 @@ def _draw_answers(axes: Any, answers: list[tuple[str, float]]) -> None:
     axes.set_axis_off()
 
 
-def _plain(text: str) -> str:
-    """Dollar signs would begin a formula."""
-    return text.replace("$", r"\$")
+def _short(name: str) -> str:
+    """As much as there is room for; dollar signs would begin a formula."""
+    return (name if len(name) <= 28 else f"{name[:27]}…").replace("$", r"\$")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import ImageReadError, read_image
 from ..data.folder import image_files
-from ..saliency import draw_explanation, grad_cam, input_gradient
+from ..saliency import draw_explanation, grad_cam, input_gradient, last_maps
 from .inference import Classifier
 
 EXPLAINED = ".explained.png"
@@ -94,7 +94,7 @@ def _read(classifier: Classifier, path: Path) -> Answer:
     return Answer(path, None, classifier.transform(picture, np.random.default_rng(0)))
 
 
-def explain(classifier: Classifier, answer: Answer, path: Path, layer: str = "head", top: int = 5) -> Path:
+def explain(classifier: Classifier, answer: Answer, path: Path, layer: str | None = None, top: int = 5) -> Path:
     """Draw what the network looked at for its likeliest class; see `saliency.draw_explanation`.
 
     Parameters
@@ -103,8 +103,8 @@ def explain(classifier: Classifier, answer: Answer, path: Path, layer: str = "he
         To a photograph that could be read, and still can.
     path : path
         The PNG to write.
-    layer : str
-        As in `saliency.grad_cam`.
+    layer : str, optional
+        As in `saliency.grad_cam`; when left out the last that still says where, see `saliency.last_maps`.
     top : int
         Likeliest classes that are named.
 
@@ -119,6 +119,7 @@ def explain(classifier: Classifier, answer: Answer, path: Path, layer: str = "he
         raise ValueError(f"explain(answer): {answer.path} could not be read ({answer.error})")
     best = answer.best(top)
     images, classes = answer.image[None], best[:1]
+    layer = last_maps(classifier.model, classifier.size) if layer is None else layer
     [cam], [gradient] = (
         grad_cam(classifier.model, images, classes, layer),
         input_gradient(classifier.model, images, classes),
