@@ -88,7 +88,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use ``n`` threads, in compiled kernels and in NumPy's matrix products alike, for the whole process.
+    """Use ``n`` threads, in compiled kernels and in the products that are left to NumPy, for the whole process.
 
     Results do not depend on ``n`` where kernels are concerned: a thread owns whole channels or planes.
 
@@ -109,6 +109,6 @@ def set_num_threads(n: int) -> None:
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
-        logger.warning("matrix products keep their number of threads: pip install threadpoolctl to have it set as well")
+        logger.warning("NumPy's products keep their number of threads: pip install threadpoolctl to have it set too")
     else:
         threadpool_limits(limits=n, user_api="blas")
