@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from memory_layouts import LAYOUTS, laid_out
 
 from tinygrad_effnet.backends import Backend, Window, available_backends, use_backend
 
-LAYOUTS = ("contiguous", "transposed", "channel-major", "stepped", "reversed")
 KERNELS = sorted(Backend.__abstractmethods__)
 
 
@@ -52,23 +52,6 @@ class Call:
                 np.testing.assert_array_equal(got, want)
             else:
                 np.testing.assert_allclose(got, want, rtol=32 * eps, atol=8 * eps * self.length * self.scale)
-
-
-def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
-    """The same values in another order in memory; between those of a stepped array lies NaN, to show who reads it."""
-    if x.ndim == 0 or layout == "contiguous":
-        return np.array(x)
-    if layout == "transposed":
-        return np.ascontiguousarray(x.T).T
-    if layout == "channel-major":
-        return np.ascontiguousarray(x.swapaxes(0, min(1, x.ndim - 1))).swapaxes(0, min(1, x.ndim - 1))
-    if layout == "reversed":
-        flip = (slice(None, None, -1),) * x.ndim
-        return np.ascontiguousarray(x[flip])[flip]
-    wide = np.full([2 * size + 1 for size in x.shape], np.nan if x.dtype.kind == "f" else 1).astype(x.dtype)
-    view = wide[(slice(1, None, 2),) * x.ndim]
-    view[...] = x
-    return view
 
 
 @st.composite

@@ -8,28 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from memory_layouts import LAYOUTS, laid_out
 
 import tinygrad_effnet as tg
-
-LAYOUTS = ("contiguous", "transposed", "reversed", "sliced", "channel-major")
-
-
-def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
-    """The same values in another order in memory; what lies between those of a sliced array is NaN."""
-    if x.ndim == 0 or layout == "contiguous":
-        return np.array(x)
-    if layout == "transposed":
-        return np.ascontiguousarray(x.T).T
-    if layout == "reversed":
-        flip = (slice(None, None, -1),) * x.ndim
-        return np.ascontiguousarray(x[flip])[flip]
-    if layout == "channel-major":
-        second = min(1, x.ndim - 1)
-        return np.ascontiguousarray(x.swapaxes(0, second)).swapaxes(0, second)
-    wide = np.full([2 * size + 1 for size in x.shape], np.nan).astype(x.dtype)
-    view = wide[(slice(1, None, 2),) * x.ndim]
-    view[...] = x
-    return view
 
 
 @pytest.fixture(scope="session")
