@@ -11,7 +11,8 @@ from backends.cupy.matrix import DRAWS, NAMES, compare_layouts, compare_two_runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tinygrad_effnet.backends import Backend, use_backend
+from tinygrad_effnet.backends import Backend, Window, use_backend
+from tinygrad_effnet.backends.cupy import convolution, implicit
 from tinygrad_effnet.backends.device import is_on_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # means of nothing, in empty samples
@@ -47,6 +48,34 @@ def test_every_kernel_against_numpy(kernel: str, stored: type, cupy: Any) -> Non
         call.check(tuple(r.get() for r in results), call.of(here, kernel), stored)
 
     check()
+
+
+CONVOLUTIONS = {
+    "a stem": ((2, 3, 33, 33), (32, 3, 3, 3), 2, 1),
+    "groups": ((2, 6, 9, 10), (4, 3, 5, 5), 1, 2),
+    "a fused block": ((8, 48, 56, 56), (192, 48, 3, 3), 2, 1),
+    "a fused block at full size": ((32, 24, 112, 112), (24, 24, 3, 3), 1, 1),
+}
+large = pytest.mark.device_only  # the emulator would take minutes
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=large) if "fused" in n else n for n in CONVOLUTIONS])
+def test_convolutions_agree_with_and_without_columns(name: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, filters, stride, groups = CONVOLUTIONS[name]
+    window = Window(filters[2:], (stride, stride), ((1, 1), (1, 1)))
+    rng = np.random.default_rng(6)
+    out = window.output_size(*shape[2:])
+    x, w, dy = (
+        cupy.asarray(rng.standard_normal(s).astype(np.float32)) for s in (shape, filters, (shape[0], filters[0], *out))
+    )
+    monkeypatch.setattr(convolution, "THIN", 0)
+    for function, args in (
+        ("conv2d", (x, w, window, groups)),
+        ("conv2d_input_grad", (dy, w, window, groups, shape[2:])),
+        ("conv2d_weight_grad", (x, dy, window, groups)),
+    ):
+        ours, theirs = (getattr(module, function)(*args).get() for module in (implicit, convolution))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max(), err_msg=function)
 
 
 @dtypes

@@ -161,7 +161,7 @@ def test_a_checkpoint_goes_on_on_the_other_side(tmp_path: Path, first: str, seco
 
 
 def test_a_full_device_names_the_batch_that_fits() -> None:
-    with standin_cupy(memory=3 * 2**20, runs_kernels=False):
+    with standin_cupy(memory=3 * 2**19, runs_kernels=False):
         fit = trainer(small().cuda())
         fit.train_step(*batch(4, 32))
         held = machine.pools[0].used

@@ -28,6 +28,7 @@ FAMILIES = (
     "depthwise",
     "depthwise_any",
     "images",
+    "implicit",
     "indexing",
     "loss",
     "normalization",
