@@ -24,6 +24,7 @@ extensions = [
     "op_table",
     "steppers",
     "no_third_party",
+    "public_names",
 ]
 exclude_patterns = ["_build", "_live", "live"]
 myst_enable_extensions = ["colon_fence", "deflist"]

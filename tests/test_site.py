@@ -44,3 +44,13 @@ def test_style_sheets_and_pages_of_a_site_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "d.html").write_text('<img src="y.png">', encoding="utf-8")
     found = extension("no_third_party").in_site(tmp_path)
     assert [line.partition(":")[0] for line in found] == ["a/b.css", "c.html"]
+
+
+def test_a_public_name_that_the_reference_leaves_out_is_found() -> None:
+    checks = extension("public_names")
+    names = checks.public_names()
+    assert {"tinygrad_effnet.silu", "tinygrad_effnet.nn.MBConv", "tinygrad_effnet.training.train"} <= set(names)
+    assert "tinygrad_effnet.ops.np" not in names and "tinygrad_effnet.nn.init.is_array" not in names
+    defined = {f"{thing.__module__}.{thing.__qualname__}" for thing in names.values()}
+    assert checks.missing(defined) == []
+    assert checks.missing(defined - {"tinygrad_effnet.nn.mbconv.MBConv"}) == ["tinygrad_effnet.nn.MBConv"]
