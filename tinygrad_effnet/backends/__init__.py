@@ -15,12 +15,14 @@ from types import TracebackType
 import numpy as np
 
 from . import device
-from .base import Array, Backend, Given, Padding, Pair, Squeeze, Statistics, Window
+from .base import Array, Backend, Block, Given, Layer, Padding, Pair, Squeeze, Statistics, Window
 
 __all__ = [
     "Array",
     "Backend",
+    "Block",
     "Given",
+    "Layer",
     "Padding",
     "Pair",
     "Squeeze",

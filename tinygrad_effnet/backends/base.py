@@ -64,6 +64,25 @@ class Statistics(NamedTuple):
     fixed: bool
 
 
+class Layer(NamedTuple):
+    """A convolution whose batch norm is folded into it: act(conv2d(x, weight) + shift)."""
+
+    weight: Array  # O C/groups kh kw
+    shift: Array  # O
+    groups: int
+    act: str  # "none", "silu" or "relu6"
+
+
+class Block(NamedTuple):
+    """An inverted residual with its batch norms folded in: widen, depthwise, squeeze-excitation, project, add x."""
+
+    widen: Layer | None
+    depthwise: Layer
+    squeeze: Squeeze | None
+    project: Layer
+    skip: bool
+
+
 class Backend(ABC):
     """Array module ``xp`` plus kernels. Floating results have the dtype of the floating inputs.
 
@@ -73,6 +92,7 @@ class Backend(ABC):
     name: str
     xp: ModuleType
     updates: Any = None  # where launches cost: `adam`, `sgd` and `ema` of many arrays at once (see cupy/optimiser.py)
+    inference: Any = None  # where whole blocks have kernels for use without gradients (see numba/inference)
     has_fused: bool = False  # whether fused operations have kernels of their own, and so are worth using
 
     def updates_of(self, array: Array) -> Any:

@@ -10,6 +10,7 @@ from .. import ops
 from ..ops.window import PaddingLike
 from ..tensor import Tensor
 from .activations import SiLU
+from .folding import whole_block, whole_layer
 from .fusing import is_plain, is_unwatched, wants_fused
 from .layers import BatchNorm2d, Conv2d, StochasticDepth
 from .module import Module
@@ -52,8 +53,12 @@ class ConvNormAct(Module):
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
+        fused = wants_fused(self.fused, x)
+        whole = whole_layer(self, x) if fused else None
+        if whole is not None:
+            return whole
         y = self.conv(x)
-        if self.act is not None and wants_fused(self.fused, x) and is_plain(self.norm) and is_plain(self.act):
+        if self.act is not None and fused and is_plain(self.norm) and is_plain(self.act):
             return ops.norm_silu(y, self.norm.begin())
         y = self.norm(y)
         return y if self.act is None else self.act(y)
@@ -114,6 +119,9 @@ class _Residual(Module):
         """z: what is narrowed; x: the block's input; fused: whether one operation may stand for the modules here."""
         project, drop = self.project, self.drop_path
         if fused and project is not None and self.has_skip:
+            whole = None if drop is not None and drop.training else whole_layer(project, z, x)
+            if whole is not None:
+                return whole
             p, training = (0.0, False) if drop is None else (drop.p, drop.training)
             return ops.norm_add(project.conv(z), project.norm.begin(), x, p, training)
         y = z if project is None else project(z)
@@ -149,8 +157,9 @@ class MBConv(_Residual):
         As in `ConvNormAct`.
     fused : bool, optional
         Compute in fused operations (ops/fused.py): the same numbers to rounding, faster and in less memory. When left
-        out: where the backend has kernels for them. False runs, and shows, each of the inner modules, and allows second
-        derivatives; a hook on one of the inner modules has the same effect.
+        out: where the backend has kernels for them. In eval mode under `no_grad` the whole block may be one kernel
+        (folding.py). False runs, and shows, each of the inner modules, and allows second derivatives; a hook on one of
+        the inner modules has the same effect.
     """
 
     def __init__(
@@ -179,7 +188,11 @@ class MBConv(_Residual):
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
-        if wants_fused(self.fused, x) and self.is_plain:
+        fused = wants_fused(self.fused, x)
+        whole = whole_block(self, x) if fused else None
+        if whole is not None:
+            return whole
+        if fused and self.is_plain:
             return self._end(self._fused(x), x, True)
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)

@@ -23,6 +23,7 @@ with cache.caching_in(cache.kernel_cache()):
         depthwise,
         elementwise,
         fused,
+        inference,
         normalization,
         optimiser,
         pooling,
@@ -41,6 +42,7 @@ class Numba(NumPy):
 
     name = "numba"
     has_fused = True
+    inference = None if cache.config.DISABLE_JIT else inference  # its tiles have no form in Python
 
     def __init__(self) -> None:
         threads.start()

@@ -44,7 +44,7 @@ def user_cache() -> Path:
 def fingerprint() -> str:
     """Hash of everything that a compiled kernel depends on, save the processor, which Numba itself keeps track of."""
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -106,8 +106,13 @@ def multiply_planes(x: Array, v: Array) -> Array:
 
 
 def sums_images(x: Any, axis: Axes) -> bool:
-    """Whether a sum of ``x`` over ``axis`` is one over the planes or the channels of a large image, N C H W."""
-    return real(x) and x.ndim == 4 and axis in ((2, 3), (-2, -1), (0, 2, 3))
+    """Whether a sum of ``x`` over ``axis`` is one over the planes or the channels of a large image, N C H W.
+
+    Where channels lie side by side a sum over pixels is one of whole rows: NumPy does that well.
+    """
+    if not real(x) or x.ndim != 4 or axis not in ((2, 3), (-2, -1), (0, 2, 3)):
+        return False
+    return not x.transpose(0, 2, 3, 1).flags.c_contiguous or x.swapaxes(0, 1).flags.c_contiguous
 
 
 def sum_images(x: Array, axis: Axes, keepdims: bool) -> Array:

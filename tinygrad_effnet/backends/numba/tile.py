@@ -50,7 +50,7 @@ def width(dtype: Any) -> int:
     return BYTES // int(dtype.itemsize)
 
 
-class _Code:
+class Code:
     """Writes vector code into a function that Numba is compiling."""
 
     def __init__(self, context: Any, builder: Any, number: Any) -> None:
@@ -155,7 +155,7 @@ def _outer_tile(vectors: int, keeps: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             a_, ia_, row_, step_, b_, ib_, pitch_, k_, panel_, y_, iy_, ystep_, rows_, stream_, ahead_, burst_ = values
-            code = _Code(context, builder, y.dtype)
+            code = Code(context, builder, y.dtype)
             lines = code.lines(row_, rows_, ROWS)
             places = [j * code.width for j in range(vectors)]
 
@@ -229,7 +229,7 @@ def dot_tile(
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         a_, ia_, apitch_, arows_, b_, ib_, bpitch_, brows_, steps_, y_, iy_, add_ = values
-        code = _Code(context, builder, y.dtype)
+        code = Code(context, builder, y.dtype)
         down, across = dot_shape(code.width)
         lines, columns = code.lines(apitch_, arows_, down), code.lines(bpitch_, brows_, across)
 
