@@ -21,12 +21,14 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
     "op_table",
     "steppers",
     "no_third_party",
     "public_names",
 ]
 exclude_patterns = ["_build", "_live", "live"]
+exclude_patterns += [f"gallery/*.{suffix}" for suffix in ("ipynb", "py", "json", "md5", "zip")]  # made beside its pages
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -35,6 +37,19 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 180  # seconds a cell
 nb_merge_streams = True
+
+# The examples with pictures are run; docs/scripts.md shows the others.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"^(?!.*plot_).*\.py$",
+    "abort_on_example_error": True,
+    "run_stale_examples": True,
+    "show_memory": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say it in words, with shapes
