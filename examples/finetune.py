@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a so
 from tinygrad_effnet import training
 from tinygrad_effnet.commands.flags import add_settings, settings_of
 
-SLOWLY = "stages.0=0.03,stages.1=0.1,stages.2=0.1"  # early stages see edges and colours, which are everywhere the same
+# Early stages see edges and colours, which are everywhere the same. Flags count for more than these.
+SETTINGS = {"epochs": 8, "freeze": "stem", "lr_scale": 0.3, "lr_scales": "stages.0=0.03,stages.1=0.1,stages.2=0.1"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     add_settings(parser)
     given = vars(parser.parse_args(arguments))
     try:
-        config = training.TrainConfig(**{"epochs": 8, **settings_of(given)})
+        config = training.TrainConfig(**{**SETTINGS, **settings_of(given)})
         if config.data is None:
             parser.error("--data DIR is needed: a folder of photographs for each class")
         steps = fine_tune(config, given["first_epochs"], given["head_epochs"], given["out"])
         if given["from_scratch"]:
-            plain = config.changed(weights=None, epochs=config.epochs + given["head_epochs"])
+            epochs = config.epochs + given["head_epochs"]
+            plain = config.changed(weights=None, freeze="", lr_scale=1.0, lr_scales="", epochs=epochs)
             steps["from scratch"] = training.train(plain, given["out"])
     except training.EXPECTED_ERRORS as error:
         print(f"finetune: {error}", file=sys.stderr)
@@ -65,10 +67,7 @@ def fine_tune(config: training.TrainConfig, first: int, head: int, out: str) -> 
     classifier = config.changed(weights=start, freeze="all", epochs=head)
     steps["classifier"] = training.train(classifier, out)
     start = str(steps["classifier"].folder / "best.safetensors")
-    whole = {"weights": start, "freeze": config.freeze or "stem", "lr_scales": config.lr_scales or SLOWLY}
-    if config.lr_scale == 1.0:
-        whole["lr_scale"] = 0.3
-    steps["everything"] = training.train(config.changed(**whole), out)
+    steps["everything"] = training.train(config.changed(weights=start), out)
     return steps
 
 
