@@ -22,11 +22,15 @@ import numpy as np
 from ..base import Array, Given, Statistics
 from ..layout import require_shape
 from .activation import sigmoid
+from .fetch import fetch_run
 from .jit import Index, inner, pointwise
 from .layout import plain
 from .normalization import moments
 
 BLOCK = 4096  # numbers in a block, about: a handful of them fit the first two levels of cache
+
+
+FETCH = 512  # numbers that are fetched while as many are computed with
 
 
 @inner
@@ -75,15 +79,34 @@ def activate(x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, ac
 
 
 @pointwise
-def activate_slope(x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, act: Any, slope: Any) -> None:
+def activate_slope(
+    x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, act: Any, slope: Any, start: int
+) -> None:
     """act = silu(t), slope = its derivative."""
     one = x.dtype.type(1)
-    z = Index(first)
+    z, out = Index(first), Index(start)
     for i in range(Index(n)):
         t = (x[z + i] - centre) * scale + shift
         s = sigmoid(t)
-        act[i] = t * s
-        slope[i] = s * (one + t * (one - s))
+        act[out + i] = t * s
+        slope[out + i] = s * (one + t * (one - s))
+
+
+@inner
+def activate_slope_fetching(
+    x: Any, first: int, n: int, centre: Any, scale: Any, shift: Any, act: Any, slope: Any, dy: Any, at: int, m: int
+) -> None:
+    """`activate_slope`, while the next ``n`` numbers of x are fetched, and ``m`` of dy from ``at`` on.
+
+    Otherwise a block's arithmetic and its way from memory would take turns.
+    """
+    parts = (n + FETCH - 1) // FETCH
+    for part in range(parts):
+        i = part * FETCH
+        count = min(FETCH, n - i)
+        fetch_run(x, first + n + i, count)
+        fetch_run(dy, at + m * part // parts, m // parts)
+        activate_slope(x, first + i, count, centre, scale, shift, act, slope, i)
 
 
 @pointwise

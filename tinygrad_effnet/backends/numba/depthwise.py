@@ -16,7 +16,7 @@ from ..base import Array, Given, Pair, Statistics, Window
 from ..layout import require_shape
 from .channel import (
     activate,
-    activate_slope,
+    activate_slope_fetching,
     block_sums,
     channel_form,
     channel_statistics,
@@ -141,7 +141,9 @@ def backward_kernel(
                 copy(dy[c], at, sent, upstream, 0)
                 enter(upstream, planes, outputs, places[3], shape, up, evens, odds)
                 if norm.on:
-                    activate_slope(x[c], begin, count, centre, scale, shift, act, slope)
+                    activate_slope_fetching(
+                        x[c], begin, count, centre, scale, shift, act, slope, dy[c], at + sent, sent
+                    )
                 elif wants_dw:
                     copy(x[c], begin, count, act, 0)
                 if wants_dw:

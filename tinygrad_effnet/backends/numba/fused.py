@@ -16,7 +16,7 @@ from ..layout import require_shape
 from .channel import (
     BLOCK,
     activate,
-    activate_slope,
+    activate_slope_fetching,
     add_plane,
     block_images,
     block_sums,
@@ -129,7 +129,10 @@ def excite_sums_kernel(y: Any, gamma: Any, beta: Any, eps: Any, mean: Any, var: 
         slope = np.empty(images * area, y.dtype)
         for first in range(0, n, images):
             count = min(images, n - first)
-            activate_slope(y[c], first * area, count * area, centre, scale, shift, act, slope)
+            begin, length = first * area, count * area
+            activate_slope_fetching(
+                y[c], begin, length, centre, scale, shift, act, slope, dz[c], begin + length, length
+            )
             for i in range(count):
                 gate_sums(y[c], dz[c], (first + i) * area, area, act, slope, i * area, centre, sums[c, first + i])
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..base import Array, Pair, Window
 from .jit import Index, inlined, inner
-from .vectors import FILTERS, LANES, ROWS, copy_run, correlate_filter, dots_filter, join_run, split_run, zero_run
+from .vectors import FILTERS, LANES, ROWS, WIDE, copy_run, correlate_filter, dots_filter, join_run, split_run, zero_run
 
 STRIP = 8192  # numbers in a strip, about: source and result together should fit the first or second level of cache
 
@@ -95,9 +95,9 @@ def plan_of(window: Window, n: int, size: Pair) -> Plan:
     rows, back_rows = _up(out[0], ROWS), _up(back[0], ROWS)
     planes = max(1, min(n, STRIP // (plane * (rows + down) * sh * sw)))
     planes = -(-n // -(-n // planes))  # as many in the last strip as in the others, or nearly
-    pitch = _up(planes * plane, LANES)
+    pitch = _up(planes * plane, WIDE)
     lead, origin = down * pitch + along, skipped[0] * pitch + skipped[1]
-    phase = lead + max(rows, skipped[0] + back_rows + 1) * pitch + origin + 2 * LANES
+    phase = lead + max(rows, skipped[0] + back_rows + 1) * pitch + origin + 2 * WIDE
     pieces, order, back_order = _pieces(window, pitch, phase, lead + origin)
 
     places = (
@@ -227,8 +227,8 @@ def leave(
 
 @inlined
 def covered(planes: int, width: int, shape: Any) -> int:
-    """Columns of a strip that hold ``planes`` images of ``width``, up to a multiple of LANES."""
-    return ((planes - 1) * shape.plane + width + LANES - 1) // LANES * LANES
+    """Columns of a strip that hold ``planes`` images of ``width``, up to a multiple of WIDE."""
+    return ((planes - 1) * shape.plane + width + WIDE - 1) // WIDE * WIDE
 
 
 @inner

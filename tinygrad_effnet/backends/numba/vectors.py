@@ -2,8 +2,8 @@
 
 LLVM vectorises a plain loop over p, one load for each tap. What is wanted here is *register blocking*: `ROWS` rows of
 results at once, so that a number once loaded serves every row whose window covers it. For a 5x5 filter that is 40 loads
-for four rows instead of 100. So these loops are written as Python that emits LLVM's instructions, a vector of `LANES`
-numbers at a time; the loops over rows and taps run while it emits and leave straight lines of code.
+for four rows instead of 100. So these loops are written as Python that emits LLVM's instructions, a vector of numbers
+at a time; the loops over rows and taps run while it emits and leave straight lines of code.
 
 Everything is counted in numbers from the start of an array, which must be long enough: nothing is checked.
 """
@@ -20,8 +20,10 @@ from numba.core import cgutils
 
 from ..base import Array
 from .cache import config
+from .tile import BYTES
 
-LANES = 8  # numbers in a vector
+LANES = 8  # numbers in a vector that copies: rows are short
+WIDE = 16 if BYTES == 64 else LANES  # the most in one that computes: columns of a strip are multiples of it
 ROWS = 4  # rows of results at once: with 25 weights and 25 sums still within 32 registers
 # Sizes of filter with code of their own: 3x3 and 5x5, and what a stride of two leaves of them in each phase. `strip`
 # takes any other filter apart into single taps.
@@ -32,12 +34,12 @@ FUSED = ("contract", "reassoc", "nsz")  # a product and a sum may become one ins
 
 
 class _Emitter:
-    """The instructions used below, for one number type."""
+    """The instructions used below, for one number type and vectors of ``lanes`` numbers."""
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any) -> None:
-        self.context, self.builder = context, builder
+    def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any, lanes: int = LANES) -> None:
+        self.context, self.builder, self.lanes = context, builder, lanes
         self.number = context.get_data_type(dtype)
-        self.vector = ir.VectorType(self.number, LANES)
+        self.vector = ir.VectorType(self.number, lanes)
         self.align = context.get_abi_sizeof(self.number)
 
     def pointer(self, array: Any, array_type: Any) -> ir.Value:
@@ -70,11 +72,11 @@ class _Emitter:
     def filled(self, number: Any) -> Any:
         """A vector with ``number`` in every lane."""
         one = self.builder.insert_element(self.zero(), number, INT(0))
-        return self.chosen((one, one), [0] * LANES)
+        return self.chosen((one, one), [0] * self.lanes)
 
     def chosen(self, pair: Any, lanes: Any) -> Any:
         """A vector of the lanes named, of two vectors taken together."""
-        return self.builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(lanes)))
+        return self.builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes)))
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         return self.builder.fadd(self.builder.fmul(a, b, flags=FUSED), c, flags=FUSED)
@@ -83,7 +85,7 @@ class _Emitter:
         """The sum of a vector's lanes, float64."""
         double = ir.DoubleType()
         total = ir.Constant(double, 0.0)
-        for lane in range(LANES):
+        for lane in range(self.lanes):
             x = self.builder.extract_element(vector, INT(lane))
             total = self.builder.fadd(total, x if self.number == double else self.builder.fpext(x, double))
         return total
@@ -103,6 +105,7 @@ def _by_filter(name: str, context: Any, builder: ir.IRBuilder, dtype: Any, size:
 
     Functions of their own, or LLVM would copy them to wherever they are used and compile every copy.
     """
+    lanes = max(LANES, min(WIDE, BYTES // (dtype.bitwidth // 8)))
     for shape in FILTERS:
         full_name = f"{name}_{dtype}_{shape[0]}x{shape[1]}"
         function = builder.module.globals.get(full_name)
@@ -112,7 +115,7 @@ def _by_filter(name: str, context: Any, builder: ir.IRBuilder, dtype: Any, size:
             function.linkage = "linkonce_odr"
             function.attributes.add("noinline")
             body = ir.IRBuilder(function.append_basic_block())
-            emit(_Emitter(context, body, dtype), shape, *function.args)
+            emit(_Emitter(context, body, dtype, lanes), shape, *function.args)
             body.ret_void()
         same = [builder.icmp_signed("==", x, INT(n)) for x, n in zip(size, shape, strict=True)]
         with builder.if_then(builder.and_(*same)):
@@ -273,7 +276,7 @@ def correlate_filter(
 ) -> Any:
     """out[to + r * pitch + c] = sum over i, j of weights[first + i * width + j] * source[at + (r + i) * pitch + c + j]
 
-    for r < rows and c < columns, multiples of ROWS and LANES; a filter of ``height`` x ``width``, one of FILTERS. Where
+    for r < rows and c < columns, multiples of ROWS and WIDE; a filter of ``height`` x ``width``, one of FILTERS. Where
     ``adds``, it is added to what is there.
     """
 
@@ -293,7 +296,7 @@ def correlate_filter(
     ) -> None:
         kh, kw = shape
         taps = [e.filled(e.number_at(w, e.at(first, t))) for t in range(kh * kw)]
-        with e.range(rows, ROWS) as r, e.range(columns, LANES) as c:
+        with e.range(rows, ROWS) as r, e.range(columns, e.lanes) as c:
             corner = e.at(e.builder.mul(r, pitch), c)
             places = [e.at(to, corner, e.times(pitch, i)) for i in range(ROWS)]
             sums = [e.builder.select(adds, e.load(y, p), e.zero()) for p in places]
@@ -333,7 +336,7 @@ def dots_filter(
 ) -> Any:
     """total[first + i * width + j] += sum over r, c of g[start + r * pitch + c] * source[at + (r + i) * pitch + c + j]
 
-    for r < rows and c < columns, multiples of ROWS and LANES; a filter of ``height`` x ``width``, one of FILTERS.
+    for r < rows and c < columns, multiples of ROWS and WIDE; a filter of ``height`` x ``width``, one of FILTERS.
     ``total`` is float64, but what is summed here is summed in the numbers' own type.
     """
 
@@ -352,7 +355,7 @@ def dots_filter(
     ) -> None:
         kh, kw = shape
         sums = [cgutils.alloca_once_value(e.builder, e.zero()) for _ in range(kh * kw)]
-        with e.range(rows, ROWS) as r, e.range(columns, LANES) as c:
+        with e.range(rows, ROWS) as r, e.range(columns, e.lanes) as c:
             corner = e.at(e.builder.mul(r, pitch), c)
             gs = [e.load(up, e.at(start, corner, e.times(pitch, i))) for i in range(ROWS)]
             now = [e.builder.load(s) for s in sums]
