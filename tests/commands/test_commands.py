@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from PIL import Image
 
 from tinygrad_effnet import commands
 from tinygrad_effnet.commands import doctor, train
@@ -120,6 +123,47 @@ def test_export_gives_the_weights_and_what_belongs_to_them(finished: Path, tmp_p
     assert commands.main(["export", str(finished), str(tmp_path / "tv.safetensors"), "--names", "torchvision"]) == 0
     assert "features.0.0.weight" in load_weights(tmp_path / "tv.safetensors")[0]
     assert commands.main(["export", str(finished), str(tmp_path / "no" / "cars.safetensors")]) == 1
+
+
+def test_an_exported_network_and_what_it_notes_are_all_that_another_program_needs(
+    finished: Path, photographs: Path, tmp_path: Path, capsys
+):
+    file = tmp_path / "cars.onnx"
+    assert commands.main(["export", str(finished), str(file), "--format", "onnx"]) == 0
+    assert "cars.onnx: efficientnet_b0, 3 classes, images of 32 pixels" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta().custom_metadata_map
+    notes, classes = json.loads(found["preprocessing"]), json.loads(found["classes"])
+    pictures = sorted(photographs.glob("*/*.png"))
+    assert (notes["resize"], notes["interpolation"], notes["squash"]) == (notes["size"], "bilinear", False)
+    images = []
+    for path in pictures:
+        with Image.open(path) as picture:  # they are square already
+            pixels = np.asarray(picture.convert("RGB").resize((notes["size"],) * 2, Image.Resampling.BILINEAR))
+        images.append(((pixels / 255 - notes["mean"]) / notes["std"]).transpose(2, 0, 1))
+    (logits,) = session.run(None, {"input": np.array(images, np.float32)})
+    predicted = [classes[i] for i in logits.argmax(axis=1)]
+    flags = ["--weights", str(finished), "--top", "1", "--csv", str(tmp_path / "p.csv")]
+    assert commands.main(["predict", *map(str, pictures), *flags]) == 0
+    with open(tmp_path / "p.csv", newline="") as rows:
+        assert [row["class"] for row in csv.DictReader(rows)] == predicted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cars.onnx", "--format", "pth"], "'cars.onnx'; expected a name that ends in .pth or .pt"),
+        (["cars.h5"], "'cars.h5'; expected a name that ends in .safetensors or .pth or .pt or .onnx"),
+        (["cars.onnx", "--names", "timm"], "--names: it means nothing for onnx files"),
+        (["cars.pth", "--batch", "2"], "--batch: it means nothing for pth files"),
+        (["cars.onnx", "--batch", "-1"], "--batch: -1; expected at least 1"),
+    ],
+)
+def test_exports_that_make_no_sense(finished: Path, tmp_path: Path, capsys, arguments: list[str], words: str):
+    file, *flags = arguments
+    assert commands.main(["export", str(finished), str(tmp_path / file), *flags]) == 1
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "export"])

@@ -10,7 +10,7 @@ COMMANDS = {
     "train": "fit a network to photographs, or to synthetic cars",
     "evaluate": "measure a run's best weights on pictures, and show its mistakes",
     "predict": "say what is on photographs",
-    "export": "write a run's best weights for other programs",
+    "export": "write a run's best weights, or an ONNX file, for other programs",
     "trace": "run a script and write a page that steps through what the engine did in it",
     "benchmark": "measure speed here, beside PyTorch and others where installed",
     "doctor": "say what is installed and how it is set up, and test it for a few seconds",
