@@ -99,6 +99,32 @@ def test_save_keeps_notes(tmp_path):
     assert (found.dialect, found.num_classes, found.preprocessing.resize) == ("torchvision", 2, 232)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("class_names", "[" * 100_000),
+        ("size", "9" * 9),
+        ("resize", "10000"),
+        ("mean", "[NaN, 0, 0]"),
+        ("settings", '{"norm_eps": NaN}'),
+        ("settings", '{"norm_eps": -0.5}'),
+        ("settings", '{"width": 2.0}'),
+    ],
+)
+def test_notes_that_make_no_sense_are_refused(tmp_path, key, value):
+    notes = weights.notes_of("mobilenet_v2", ["a", "b"], Preprocessing(96, 110)) | {key: value}
+    arrays = {"stem.conv.weight": np.zeros(1, np.float32), "classifier.weight": np.zeros((2, 3), np.float32)}
+    (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(arrays, notes))
+    with pytest.raises(weights.WeightsError, match="what it notes beside its weights makes no sense"):
+        weights.describe(tmp_path / "w.safetensors")
+
+
+def test_a_classifier_that_is_one_number_has_no_classes(tmp_path):
+    arrays = {"stem.conv.weight": np.zeros(1, np.float32), "classifier.weight": np.zeros((), np.float32)}
+    (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(arrays))
+    assert weights.describe(tmp_path / "w.safetensors").num_classes == 0
+
+
 def test_a_file_without_known_names_is_refused(tmp_path):
     weights.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "w.safetensors")
     with pytest.raises(weights.WeightsError, match=r"none of the names of an EfficientNet.* first are 0\.bias"):

@@ -195,12 +195,60 @@ def test_zip_bombs_and_missing_parts_are_refused(tmp_path):
 
 
 def test_a_legacy_file_that_promises_more_than_it_holds_takes_no_memory(tmp_path):
-    head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + b"\x80\x02}."
-    data = head + tensor_pickle((1 << 30,), (1,), 0, 1 << 30)
+    data = LEGACY_HEAD + tensor_pickle((1 << 30,), (1,), 0, 1 << 30)
     tracemalloc.start()
     assert "longer than the file" in refused(tmp_path, data)
     assert tracemalloc.get_traced_memory()[1] < 1 << 22
     tracemalloc.stop()
+
+
+LEGACY_HEAD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + b"\x80\x02}."
+DOUBLED = b")" + b"q\x05h\x05\x86" * 60  # a tuple that holds the one before it twice, and so on: 2^60 in all
+NESTED = b")" + b"\x85" * 300_000
+
+
+@pytest.mark.parametrize("tuples", [DOUBLED, NESTED], ids=["doubled", "nested"])
+@pytest.mark.parametrize("pickled", [b"}%bNs.", b"}(%bNu.", b"ccollections\nOrderedDict\n]%bN\x86a\x85R."])
+def test_keys_that_would_take_years_or_the_process_are_not_hashed(tmp_path, tuples, pickled):
+    assert "a tuple as the key" in refused(tmp_path, archive(b"\x80\x02" + pickled % tuples))
+
+
+def test_names_are_not_made_of_what_is_no_text(tmp_path):
+    assert "a name that is no text" in refused(tmp_path, archive(b"\x80\x04" + DOUBLED + DOUBLED + b"\x93."))
+
+
+def test_a_file_that_asks_for_much_is_given_up(tmp_path):
+    assert "steps to its end" in refused(tmp_path, archive(b"\x80\x02" + b"}" * 1_100_000 + b"."))
+    # ten thousand copies of a list of ten thousand
+    copies = b"\x80\x02](" + b"K\x01K\x02\x86" * 10_000 + b"eq\x00" + b"ccollections\nOrderedDict\nh\x00\x85R" * 10_000
+    assert "steps to its end" in refused(tmp_path, archive(copies + b"."))
+    assert "no tuple" in refused(tmp_path, archive(b"\x80\x02ctorch\nSize\nX\x03\x00\x00\x00aaa\x85R."))
+
+
+def test_lengths_in_a_legacy_file_allocate_nothing(tmp_path):
+    for text in (b"X\xff\xff\xff\xff", b"\x8d\x00\x00\x00\x00\x01\x00\x00\x00", b"\x8e" + b"\xff" * 7 + b"\x7f"):
+        tracemalloc.start()
+        refused(tmp_path, LEGACY_HEAD + b"\x80\x04" + text + b"abc.")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+
+def test_storages_of_a_legacy_file_that_are_not_named_by_texts(tmp_path):
+    described = LEGACY_HEAD + tensor_pickle((2, 2), (2, 1))
+    for keys in (b"](]e.", b"](" + DOUBLED + b"e.", b"](X\x01\x00\x00\x000K\x01e."):
+        assert "not those that the tensors refer to" in refused(tmp_path, described + b"\x80\x02" + keys)
+
+
+def test_what_zipfile_stumbles_over_is_damage_like_any_other(tmp_path):
+    whole = archive(tensor_pickle((4,), (1,)), FOUR)
+    entry = whole.index(b"PK\x01\x02")
+    encrypted = bytearray(whole)
+    encrypted[entry + 8] |= 1
+    encrypted[6] |= 1
+    assert "damaged" in refused(tmp_path, bytes(encrypted))
+    far = bytearray(whole)
+    far[entry + 42 : entry + 46] = struct.pack("<I", len(whole) - 4)  # where the entry begins
+    assert "damaged" in refused(tmp_path, bytes(far))
 
 
 def test_other_files_are_told_apart(tmp_path):
@@ -219,9 +267,12 @@ def test_other_files_are_told_apart(tmp_path):
 def test_a_mutated_file_is_read_or_refused_but_never_anything_else(tmp_path_factory, data):
     whole = archive(tensor_pickle((2, 2), (2, 1)), FOUR)
     if data.draw(st.booleans()):
-        head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + b"\x80\x02}."
         whole = (
-            head + tensor_pickle((2, 2), (2, 1)) + b"\x80\x02]X\x01\x00\x00\x000a." + struct.pack("<q", 4) + FOUR["0"]
+            LEGACY_HEAD
+            + tensor_pickle((2, 2), (2, 1))
+            + b"\x80\x02]X\x01\x00\x00\x000a."
+            + struct.pack("<q", 4)
+            + FOUR["0"]
         )
     mutated = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):

@@ -166,6 +166,7 @@ def header(content: dict, data: bytes = b"", length: int | None = None) -> bytes
         header({"a": {"dtype": "F9", "shape": [4], "data_offsets": [0, 16]}}, bytes(16)),
         header({"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}, bytes(16)),
         header({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, bytes(4)),
+        header({"a": {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]}}, bytes(4)),
         b"\x02\x00\x00\x00\x00\x00\x00\x00{",
     ],
 )

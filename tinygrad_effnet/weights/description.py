@@ -24,6 +24,7 @@ _SIGNS = {
     "timm": ("conv_stem.weight", "classifier.weight"),
     "lukemelas": ("_conv_stem.weight", "_fc.weight"),
 }
+_LARGEST_SIDE = 1 << 13  # pixels; the largest network that was published wants a tenth
 _SETTINGS = {"padding": ("same", "symmetric"), "norm_eps": float}  # what a note may say of how the network is built
 
 
@@ -118,7 +119,7 @@ def describe(path: str | os.PathLike[str], model: str | None = None) -> Descript
     try:
         if dialect == "native" and "size" in notes:
             return _from_notes(notes, _classes_in(arrays, dialect), model)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise WeightsError(
             f"{path}: what it notes beside its weights makes no sense ({error}); give the folder of a run, or its "
             "best.safetensors"
@@ -158,7 +159,7 @@ def _dialect_of(arrays: Arrays, path: Path) -> str:
 
 def _classes_in(arrays: Arrays, dialect: str) -> int:
     classifier = arrays.get(_SIGNS[dialect][1])
-    return 0 if classifier is None else int(classifier.shape[0])
+    return 0 if classifier is None or not classifier.ndim else int(classifier.shape[0])
 
 
 def _from_notes(notes: Mapping[str, str], classes: int, model: str | None) -> Description:
@@ -170,6 +171,8 @@ def _from_notes(notes: Mapping[str, str], classes: int, model: str | None) -> De
         raise ValueError(f"{len(names)} class names for {classes} outputs")
     mean, std = (tuple(float(v) for v in json.loads(notes[key])) for key in ("mean", "std"))
     size = int(notes["size"])
+    if max(size, int(notes.get("resize", size))) > _LARGEST_SIDE:  # pictures are made so large
+        raise ValueError(f"pictures of more than {_LARGEST_SIDE} pixels a side")
     # files of earlier versions have no more than that: the whole picture was seen
     seen = Preprocessing(
         size,
@@ -187,4 +190,6 @@ def _from_notes(notes: Mapping[str, str], classes: int, model: str | None) -> De
 
 def _may_be(key: str, value: Any) -> bool:
     allowed = _SETTINGS.get(key)
-    return value in allowed if isinstance(allowed, tuple) else allowed is float and isinstance(value, float)
+    if isinstance(allowed, tuple):
+        return value in allowed
+    return allowed is float and isinstance(value, float) and 0 < value < 1

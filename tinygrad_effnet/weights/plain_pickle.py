@@ -10,7 +10,7 @@ other name is an error that says which. The instructions themselves are taken ap
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 
@@ -46,6 +46,7 @@ def read_pickle(file: BinaryIO, named: Mapping[str, Callable[..., Any]], persist
     machine = _Machine(named, persistent)
     try:
         for instruction, argument, _ in pickletools.genops(file):
+            machine.spend(1)
             machine.step(instruction.name, argument)
     except UnknownGlobalError:
         raise
@@ -70,6 +71,24 @@ _LITERALS = frozenset(
 )
 _NOTHING_TO_DO = frozenset(["PROTO", "FRAME", "STOP"])
 
+# An empty dictionary is one byte of a pickle and sixty-four of memory, and an instruction can copy what thousands
+# built: so what a file may ask for is counted. The largest published network needs less than a tenth of this.
+MOST_STEPS = 1_000_000
+
+# What may be a key. A tuple may not: one that holds the one before it twice, sixty times over, is a few hundred bytes
+# of pickle and would be hashed for years; one nested deep enough ends the process.
+_KEYS = frozenset([str, int, float, bool, bytes, type(None)])
+
+
+def plain_dict(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A dictionary; ValueError where a key is more than a text or a number."""
+    made = {}
+    for key, value in pairs:
+        if type(key) not in _KEYS:
+            raise ValueError(f"a {type(key).__name__} as the key of a dictionary")
+        made[key] = value
+    return made
+
 
 class _Machine:
     def __init__(self, named: Mapping[str, Callable[..., Any]], persistent: Callable[[Any], Any]) -> None:
@@ -77,6 +96,13 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []  # where on the stack the entries of a container begin
         self.memo: dict[int, Any] = {}
+        self.steps = 0
+
+    def spend(self, steps: int) -> None:
+        """Count what is done, so that little is done for a file that asks for much."""
+        self.steps += steps
+        if self.steps > MOST_STEPS:
+            raise ValueError(f"more than {MOST_STEPS} steps to its end")
 
     def step(self, name: str, argument: Any) -> None:
         if name in _LITERALS:
@@ -142,11 +168,11 @@ class _Machine:
 
     def do_setitem(self, _: None) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._top(dict)[key] = value
+        self._top(dict).update(plain_dict([(key, value)]))
 
     def do_setitems(self, _: None) -> None:
         values = self.since_mark()
-        self._top(dict).update(zip(values[::2], values[1::2], strict=True))
+        self._top(dict).update(plain_dict(zip(values[::2], values[1::2], strict=True)))
 
     def _top(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:
@@ -161,7 +187,9 @@ class _Machine:
         name, module = self.stack.pop(), self.stack.pop()
         self._name(module, name)
 
-    def _name(self, module: str, name: str) -> None:
+    def _name(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise ValueError("a name that is no text")
         full = f"{module}.{name}"
         if full not in self.named:
             raise UnknownGlobalError(full)
@@ -171,6 +199,7 @@ class _Machine:
         arguments, what = self.stack.pop(), self.stack.pop()
         if type(what) is not Named or type(arguments) is not tuple:
             raise ValueError("a call of something that has no name")
+        self.spend(sum(len(argument) for argument in arguments if isinstance(argument, (list, tuple, dict))))
         self.stack.append(what.call(*arguments))
 
     def do_build(self, _: None) -> None:

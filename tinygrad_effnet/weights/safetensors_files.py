@@ -52,5 +52,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         numbers = np.frombuffer(entry["data"], _DTYPES[kind])
         if kind == "BF16":  # the upper half of a float32
             numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
-        arrays[name] = numbers.astype(numbers.dtype.newbyteorder("="), copy=False).reshape(entry["shape"])
+        try:
+            arrays[name] = numbers.astype(numbers.dtype.newbyteorder("="), copy=False).reshape(entry["shape"])
+        except ValueError as error:  # more axes, or longer ones, than NumPy's arrays have
+            raise WeightsError(f"{path} is damaged: {name!r} has a shape that no array has ({error}).") from error
     return arrays

@@ -11,8 +11,8 @@ from __future__ import annotations
 import io
 import math
 import os
+import struct
 import sys
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import WeightsError
-from .plain_pickle import UnknownGlobalError, read_pickle
+from .plain_pickle import UnknownGlobalError, plain_dict, read_pickle
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     ------
     WeightsError
         The file is missing or damaged, or holds anything but plain data and tensors, which is named. Nothing in the
-        file is executed, and no more memory is taken than the file is long.
+        file is executed, and little memory beyond a few times its length is taken.
     """
     path = Path(path)
     try:
@@ -76,8 +76,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
         ) from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RecursionError, MemoryError) as error:
-        if tarfile.is_tarfile(path):
+    except _DAMAGES as error:
+        if _is_tar(path):
             raise WeightsError(
                 f"{path} is in PyTorch's tar format of 2017, which is not read. Open it with PyTorch and save it "
                 "again: torch.save(torch.load(path), path)."
@@ -85,6 +85,17 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
         raise WeightsError(
             f"{path} is damaged, or no file that torch.save made ({error}). Get another copy of it."
         ) from error
+
+
+# What reading damaged bytes raises: zipfile, for one, raises RuntimeError where an entry claims to be encrypted, and
+# lets struct's error through where one begins too near to the end.
+_DAMAGES = (ValueError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, MemoryError, struct.error)
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether a file begins as tar archives do; the module `tarfile` would also unpack compressed ones to find out."""
+    with open(path, "rb") as file:
+        return file.read(262)[257:] == b"ustar"
 
 
 # -- the zip archive of today ------------------------------------------------------------------------------------
@@ -159,8 +170,20 @@ def _checked(storage: Storage, key: str, count: int, kind: str) -> Storage:
 # -- the series of pickles before PyTorch 1.6 --------------------------------------------------------------------
 
 
-def _read_legacy(file: BinaryIO) -> Any:
-    length = os.fstat(file.fileno()).st_size
+class _Within:
+    """A file that is asked for no more than it has: a length that it states allocates nothing before it proves true."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self.file, self.length = file, length
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(max(0, min(count, self.length - self.file.tell())))
+
+
+def _read_legacy(whole: BinaryIO) -> Any:
+    length = os.fstat(whole.fileno()).st_size
+    file: Any = _Within(whole, length)
 
     def refuse(reference: Any) -> Any:
         raise ValueError("a storage before the tensors")
@@ -172,14 +195,17 @@ def _read_legacy(file: BinaryIO) -> Any:
     order = "little" if not isinstance(system, dict) or system.get("little_endian", True) else "big"
     # The tensors are described before the numbers arrive, so they are windows into arrays that are filled afterwards.
     storages: dict[str, tuple[str, Storage]] = {}
+    promised = 0  # bytes
 
     def persistent(reference: Any) -> Storage:
         kind, key, count = _storage_reference(reference)
         if len(reference) > 5 and reference[5] is not None:
             raise ValueError("a storage that is a view of another")
+        nonlocal promised
         if key not in storages:
             item = 2 if kind == "BFloat16Storage" else np.dtype(STORAGES[kind]).itemsize
-            if not 0 <= count * item <= length - sum(s.numbers.nbytes for _, s in storages.values()):
+            promised += count * item
+            if count < 0 or promised > length:
                 raise ValueError(f"storage {key!r} is longer than the file")
             dtype = "f4" if kind == "BFloat16Storage" else STORAGES[kind]
             storages[key] = kind, Storage(np.empty(count, dtype))
@@ -187,7 +213,7 @@ def _read_legacy(file: BinaryIO) -> Any:
 
     value = read_pickle(file, _NAMED, persistent)
     keys = read_pickle(file, {}, refuse)
-    if not isinstance(keys, list) or set(keys) != set(storages):
+    if not isinstance(keys, list) or any(type(key) is not str for key in keys) or sorted(keys) != sorted(storages):
         raise ValueError("the storages are not those that the tensors refer to")
     for key in keys:
         kind, storage = storages[key]
@@ -231,13 +257,20 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-def _ordered_dict(*pairs: Any) -> dict[Any, Any]:
-    return dict(*pairs)
+def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+    return plain_dict(pairs)
+
+
+def _size(sides: Any) -> tuple[Any, ...]:
+    """``torch.Size``, which a tuple is made into."""
+    if type(sides) is not tuple:
+        raise ValueError("a size that is no tuple")
+    return sides
 
 
 _NAMED: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
-    "torch.Size": tuple,
+    "torch.Size": _size,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
