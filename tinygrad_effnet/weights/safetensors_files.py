@@ -28,7 +28,7 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Arrays by name; bfloat16 comes as float32.
+    """Arrays by name, in the order of the names; bfloat16 comes as float32.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
         raise WeightsError(f"{path} is damaged, or no safetensors file ({error}). Get another copy of it.") from error
     arrays = {}
-    for name, entry in entries:
+    for name, entry in sorted(entries, key=lambda named: named[0]):  # they come in another order each time
         kind = entry["dtype"]
         if kind not in _DTYPES:
             raise WeightsError(
