@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -159,8 +160,67 @@ def test_a_public_name_on_another_file_is_refused_and_the_network_left_alone(tmp
 def test_load_says_how_the_published_network_is_built(tmp_path):
     net = nn.EfficientNet("b0", 3, width=0.25, depth=0.3)
     weights.save(net, tmp_path / "w.pth", "lukemelas")
-    loaded = weights.load(net, tmp_path / "w.pth")
+    words = (
+        r"has padding='symmetric', norm_eps=1e-05, and will answer otherwise\. Build it with padding='same', norm_eps="
+    )
+    with pytest.warns(weights.WeightsWarning, match=words):
+        loaded = weights.load(net, tmp_path / "w.pth")
     assert loaded.settings == {"padding": "same", "norm_eps": 1e-3}
     assert "has padding='same', norm_eps=0.001: build this one so" in str(loaded)
     same = nn.EfficientNet("b0", 3, width=0.25, depth=0.3, **loaded.settings)
     assert not weights.load(same, tmp_path / "w.pth").settings
+
+
+def wanted(tmp_path, net, name, dialect, **settings) -> dict:
+    """What `load` says of a file of this name, by settings that it misses."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights.save(net(**settings), path, dialect)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = weights.load(net(), path).settings
+    assert [w.category for w in caught] == [weights.WeightsWarning] * bool(found)
+    assert all(w.filename == __file__ for w in caught)  # the line of the user
+    return found
+
+
+def b0(**settings):
+    return nn.EfficientNet("b0", 3, width=0.25, depth=0.3, **settings)
+
+
+def v2(**settings):
+    return nn.EfficientNetV2("b0", 3, width=0.25, depth=0.3, **settings)
+
+
+def b0_as_in_tensorflow(**settings):
+    return b0(padding="same", norm_eps=1e-3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("net", "name", "dialect", "missed"),
+    [
+        (b0, "w.pth", "timm", {}),  # nothing tells
+        (b0, "tf_efficientnet_b0.pth", "timm", {"padding": "same", "norm_eps": 1e-3}),
+        (b0, "models--timm--tf_efficientnet_b0.aa/w.pth", "timm", {"padding": "same", "norm_eps": 1e-3}),
+        (b0, "ctf_efficientnet_b0.pth", "timm", {}),
+        (v2, "w.pth", "timm", {"padding": "same"}),
+        (v2, "w.pth", "torchvision", {}),
+        (b0_as_in_tensorflow, "w.pth", "torchvision", {"padding": "symmetric", "norm_eps": 1e-5}),
+        (b0_as_in_tensorflow, "w.pth", "lukemelas", {}),
+        (b0_as_in_tensorflow, "w.pth", "native", {}),
+        (b0, "w.safetensors", "lukemelas", {}),  # noted in the file
+    ],
+)
+def test_load_warns_of_another_padding_or_epsilon(tmp_path, net, name, dialect, missed):
+    assert wanted(tmp_path, net, name, dialect) == missed
+
+
+@pytest.mark.parametrize("dialect", weights.DIALECTS)
+def test_save_notes_how_the_network_was_built(tmp_path, dialect):
+    found = wanted(tmp_path, b0, "w.safetensors", dialect, norm_eps=0.25, padding="same")
+    assert found == {"norm_eps": 0.25, "padding": "same"} == weights.describe(tmp_path / "w.safetensors").settings
+    notes = {"settings": "[" * 100_000 if dialect == "timm" else '{"padding": "full"}'}
+    weights.save(b0(), tmp_path / "odd.safetensors", dialect, notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if dialect != "lukemelas" else "ignore")
+        weights.load(b0(), tmp_path / "odd.safetensors")

@@ -2,7 +2,7 @@
 
 from .checksums import verify
 from .description import Description, describe, notes_of, preprocessing
-from .errors import WeightsError
+from .errors import WeightsError, WeightsWarning
 from .key_maps import DIALECTS, key_map
 from .onnx import export_onnx
 from .public_files import PublicFile, urls
@@ -14,6 +14,7 @@ __all__ = [
     "Loaded",
     "PublicFile",
     "WeightsError",
+    "WeightsWarning",
     "describe",
     "export_onnx",
     "key_map",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from .errors import WeightsError
 from .public_files import public_file, settings_of, urls
 from .reading import Arrays, read_arrays, shortened
 from .safetensors_files import read_notes
+from .settings import noted_settings
 
 # Of each dialect the first convolution and the classifier: whoever has both, or the first alone, is of that dialect
 _SIGNS = {
@@ -25,7 +27,6 @@ _SIGNS = {
     "lukemelas": ("_conv_stem.weight", "_fc.weight"),
 }
 _LARGEST_SIDE = 1 << 13  # pixels; the largest network that was published wants a tenth
-_SETTINGS = {"padding": ("same", "symmetric"), "norm_eps": float}  # what a note may say of how the network is built
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def describe(path: str | os.PathLike[str], model: str | None = None) -> Descript
     seen = preprocessing(model or "efficientnet_b0", dialect)
     first = urls(model, dialect)[:1] if model else []
     settings = first[0].settings if first else settings_of(dialect)
+    with contextlib.suppress(ValueError, RecursionError):  # another program's note, perhaps
+        settings = noted_settings(notes) or settings
     return Description(model, dialect, _classes_in(arrays, dialect), None, seen, dict(settings))
 
 
@@ -182,14 +185,4 @@ def _from_notes(notes: Mapping[str, str], classes: int, model: str | None) -> De
         notes.get("interpolation", "bilinear"),
         bool(json.loads(notes.get("squash", "false"))),
     )
-    settings = json.loads(notes.get("settings", "{}"))
-    if not isinstance(settings, dict) or any(not _may_be(key, value) for key, value in settings.items()):
-        raise ValueError(f"settings {settings!r}")
-    return Description(model, "native", classes, names, seen, settings)
-
-
-def _may_be(key: str, value: Any) -> bool:
-    allowed = _SETTINGS.get(key)
-    if isinstance(allowed, tuple):
-        return value in allowed
-    return allowed is float and isinstance(value, float) and 0 < value < 1
+    return Description(model, "native", classes, names, seen, noted_settings(notes) or {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +15,12 @@ import safetensors.numpy
 
 from ..files import atomic_write
 from ..nn import Module
-from ..nn.staged import StagedNet
 from .checksums import verify
-from .errors import WeightsError
+from .errors import WeightsError, WeightsWarning
 from .key_maps import DIALECTS, key_map, knows
-from .public_files import public_file, settings_of
+from .public_files import public_file
 from .reading import CONTAINERS, Arrays, read_arrays, shortened
+from .settings import settings_in, settings_wanted
 from .torch_writer import write_torch_file
 
 _COUNTER = "num_batches_tracked"  # of batch norm: files from before PyTorch 0.4.1 lack it, and only training needs it
@@ -38,8 +40,8 @@ class Loaded:
     unused : list of str
         With ``strict=False``: what the file has and the network has no place for.
     settings : dict
-        What the dialect's own network is built with and this one is not: TensorFlow's padding and epsilon. Weights
-        that were trained there give other numbers without.
+        What the network that the weights were trained in was built with and this one is not, padding or epsilon: it
+        gives other numbers without.
     """
 
     dialect: str
@@ -84,6 +86,12 @@ def load(model: Module, path: str | os.PathLike[str], strict: bool = True, *, en
     WeightsError
         The file cannot be read, or does not fit; all differences are listed, and the network is as it was. Or it has
         the name of one of `urls`, and is another file.
+
+    Warns
+    -----
+    WeightsWarning
+        The network has another padding or epsilon of batch norm than the one that the weights were trained in, as
+        far as the file, its name or whose names it has tell: it will answer otherwise.
     """
     if public_file(Path(path).name) is not None:
         verify(path)
@@ -114,7 +122,10 @@ def load(model: Module, path: str | os.PathLike[str], strict: bool = True, *, en
     if problems:
         raise WeightsError(_differences(Path(path), model, dialect, problems, strict))
     model.load_state_dict(chosen, strict=False)
-    report.settings = _missed_settings(model, settings_of(dialect, Path(path).name))
+    own_settings, wanted = settings_in(model), settings_wanted(model, dialect, Path(path))
+    report.settings = {name: value for name, value in wanted.items() if own_settings[name] != value}
+    if report.settings:
+        _warn(model, Path(path), dialect, report.settings)
     return report
 
 
@@ -135,7 +146,8 @@ def save(
     dialect : "native", "torchvision", "timm" or "lukemelas"
         Whose names to write, so that their network's ``load_state_dict`` takes them.
     notes : mapping of str to str, optional
-        What `describe` is to find there, such as `notes_of` gives; only ``.safetensors`` keeps it.
+        What `describe` is to find there, such as `notes_of` gives; only ``.safetensors`` keeps it. Padding and
+        epsilon are noted in any case.
 
     Raises
     ------
@@ -154,19 +166,23 @@ def save(
         raise WeightsError(f"save(dialect): {error}") from error
     arrays = {names[name]: array for name, array in own.items()}
     if path.suffix == ".safetensors":
-        data = safetensors.numpy.save(arrays, {"format": "pt", **(notes or {})})  # which safetensors' readers ask for
+        kept = {"format": "pt", "settings": json.dumps(settings_in(model))}  # readers elsewhere ask for the format
+        data = safetensors.numpy.save(arrays, kept | dict(notes or {}))
         atomic_write(path, lambda file: file.write(data))
     else:
         write_torch_file(path, arrays)
 
 
-def _missed_settings(model: Module, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that the network was not built with."""
-    if not isinstance(model, StagedNet):
-        return {}
-    padding = "same" if model.stem.conv.padding == "same" else "symmetric"
-    own = {"padding": padding, "norm_eps": model.stem.norm.eps}
-    return {name: value for name, value in wanted.items() if own[name] != value}
+def _warn(model: Module, path: Path, dialect: str, missed: dict[str, Any]) -> None:
+    """Say which settings the network has, and should have."""
+    own = settings_in(model)
+    has, wants = (", ".join(f"{name}={s[name]!r}" for name in missed) for s in (own, missed))
+    warnings.warn(
+        f"{path}: weights with {dialect} names, by the notes or name of their file, come from a network with {wants}; "
+        f"this {type(model).__name__} has {has}, and will answer otherwise. Build it with {wants}.",
+        WeightsWarning,
+        stacklevel=3,
+    )
 
 
 def _recognise(model: Module, arrays: Arrays, path: Path) -> tuple[str, dict[str, str]]:
