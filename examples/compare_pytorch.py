@@ -27,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat with so many seeds (default: 1)")
     parser.add_argument("--out", default="runs", metavar="DIR", help="folder of all runs (default: runs)")
     parser.add_argument("--float64", action="store_true", help="compute in float64, which tells rounding from mistakes")
+    parser.add_argument(
+        "--control",
+        action="store_true",
+        help="let PyTorch learn a second time, its first weights one rounding away: what rounding alone does",
+    )
     add_settings(parser)
     given = vars(parser.parse_args(arguments))
     try:
@@ -34,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         folder = new_run_folder(given["out"], stem="compare_pytorch")
         seeds = range(config.seed, config.seed + max(1, given["seeds"]))
         precision = "float64" if given["float64"] else "float32"
-        pairs = [side_by_side.learn_side_by_side(config.changed(seed=seed), precision) for seed in seeds]
+        pairs = [
+            side_by_side.learn_side_by_side(config.changed(seed=seed), precision, control=given["control"])
+            for seed in seeds
+        ]
         picture = side_by_side_report.draw(pairs, folder / "curves.png", f"{config.model}, {config.optimizer}")
         side_by_side_report.write(pairs, folder / "courses.json")
     except training.EXPECTED_ERRORS as error:

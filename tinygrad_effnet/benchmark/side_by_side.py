@@ -34,19 +34,26 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both courses of one seed."""
+    """Both courses of one seed, and perhaps PyTorch's from weights that were one rounding away."""
 
     seed: int
     ours: Course
     pytorch: Course
+    control: Course | None = None
 
-    def difference(self, steps: int = 50) -> float:
-        """Largest relative difference of the losses over the first ``steps`` steps."""
-        a, b = np.array(self.ours.losses[:steps]), np.array(self.pytorch.losses[:steps])
-        return float((np.abs(a - b) / np.abs(b)).max())
+    def differences(self, of: Course | None = None) -> np.ndarray:
+        """Relative difference from PyTorch's loss at each step; of our losses, or those of ``of``."""
+        a, b = np.array((self.ours if of is None else of).losses), np.array(self.pytorch.losses)
+        return np.abs(a - b) / np.abs(b)
+
+    def difference(self, steps: int = 50, of: Course | None = None) -> float:
+        """Largest of `differences` over the first ``steps`` steps."""
+        return float(self.differences(of)[:steps].max())
 
 
-def learn_side_by_side(config: TrainConfig, precision: str = "float32", told: Callable[[str], object] = print) -> Pair:
+def learn_side_by_side(
+    config: TrainConfig, precision: str = "float32", told: Callable[[str], object] = print, control: bool = False
+) -> Pair:
     """Train both on the same batches for ``config.epochs`` epochs.
 
     Dropout and stochastic depth are off, since the two draw other random numbers; everything else is the
@@ -63,6 +70,9 @@ def learn_side_by_side(config: TrainConfig, precision: str = "float32", told: Ca
         "float32" or "float64", of both.
     told
         Called with a line after each epoch.
+    control
+        Let PyTorch learn once more, from weights each of which is moved to a neighbouring number. How far it then is
+        from itself is what rounding alone does.
 
     Raises
     ------
@@ -80,31 +90,36 @@ def learn_side_by_side(config: TrainConfig, precision: str = "float32", told: Ca
     train_loader, val_loader = make_loaders(data, config, Progress(config.epochs))
     classes = len(data.class_names)
     model = make_model(config, classes).to(precision)
-    other = _PyTorch(model, config, classes, precision)
+    others = [_PyTorch(model, config, classes, precision)]
+    if control:
+        others.append(_PyTorch(model, config, classes, precision))
+        others[1].nudge(config.seed)
     optimizer = make_optimizer(model, config)
     batches = len(train_loader) if config.limit_batches is None else min(len(train_loader), config.limit_batches)
     steps = batches * config.epochs
     schedule = optim.WarmupCosine(optimizer, round(config.warmup * steps), steps)
     trainer = Trainer(model, optimizer, schedule, classes, config.label_smoothing)
-    ours, pytorch = Course(), Course()
+    ours, courses = Course(), [Course() for _ in others]
     for epoch in range(config.epochs):
         model.train()
-        trainer.tally, tally = Tally(classes), Tally(classes)
+        trainer.tally, tallies = Tally(classes), [Tally(classes) for _ in others]
         for images, labels in itertools.islice(train_loader.epoch(epoch), batches):
             rates = [group["lr"] for group in optimizer.param_groups]
             images = images.astype(precision, copy=False)
             ours.losses.append(trainer.train_step(images, labels))
-            pytorch.losses.append(other.train_step(images, labels, rates, tally))
+            for other, course, tally in zip(others, courses, tallies, strict=True):
+                course.losses.append(other.train_step(images, labels, rates, tally))
         checked = _Cast(val_loader, precision)
         ours.note(trainer.tally, trainer.evaluate(checked, config.limit_batches))
-        pytorch.note(tally, other.evaluate(checked, config.limit_batches))
+        for other, course, tally in zip(others, courses, tallies, strict=True):
+            course.note(tally, other.evaluate(checked, config.limit_batches))
         told(
             f"seed {config.seed}, epoch {epoch + 1}/{config.epochs}: validation F1 {ours.curves['val_f1'][-1]:.4f}, "
-            f"PyTorch {pytorch.curves['val_f1'][-1]:.4f}"
+            f"PyTorch {' and '.join(format(course.curves['val_f1'][-1], '.4f') for course in courses)}"
         )
     train_loader.close()
     val_loader.close()
-    return Pair(config.seed, ours, pytorch)
+    return Pair(config.seed, ours, *courses)
 
 
 class _Cast:
@@ -148,6 +163,15 @@ class _PyTorch:
             "sgd": lambda: torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=True),
         }
         self.optimizer = kinds[config.optimizer]()
+
+    def nudge(self, seed: int) -> None:
+        """Move every weight to the number above or below it."""
+        torch = self.torch
+        chance = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in self.model.parameters():
+                up = torch.rand(weight.shape, generator=chance) < 0.5
+                weight.copy_(torch.nextafter(weight, torch.where(up, torch.inf, -torch.inf).to(weight.dtype)))
 
     def train_step(self, images: np.ndarray, labels: np.ndarray, rates: list[float], tally: Tally) -> float:
         """One step with these rates; returns its loss."""
