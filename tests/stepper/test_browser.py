@@ -309,3 +309,12 @@ def test_a_page_in_a_frame_of_a_notebook_steps_there(browser, tmp_path, recorded
     assert page.url == notebook.as_uri()
     assert messages == []
     page.close()
+
+
+def test_a_name_with_an_exponent_gets_its_number_too(visit, tmp_path) -> None:
+    a, b = tg.Tensor(3.0, requires_grad=True), tg.Tensor(4.0, requires_grad=True)
+    with record() as run:
+        (a / b).backward()
+    page = visit(run.page(tmp_path / "div.html"), "#t=1")
+    page.evaluate("choose(STEPS[1], 'out', 1, [])")  # its rule has b²
+    assert "-0.1875 = −1 · 3 / 4²" in page.inner_text("#numbers").replace("(-0.1875)", "-0.1875")

@@ -107,7 +107,7 @@ function substituted(text, name, found) {
   // what is gathered from other entries too, such as a mean, cannot be written with the numbers of this one
   if (/Σ|∏|\bmean\b|\bsum\b|\b(max|min) /u.test(own || statements[0])) return '';
   let replaced = 0;
-  const pieces = (own || statements[0]).split(/([\p{L}][\p{M}]*(?:[\p{L}\p{N}_][\p{M}]*)*(?:\[n\])?)/u).map((piece) => {
+  const pieces = (own || statements[0]).split(/([\p{L}][\p{M}]*(?:[\p{L}\p{Nd}_₀-₉][\p{M}]*)*(?:\[n\])?)/u).map((piece) => {
     const entry = found.get(piece.replace('[n]', ''));
     if (!entry) return piece;
     replaced++;
