@@ -58,7 +58,16 @@ class Formula(SphinxDirective):
         return [nodes.raw("", f'<div class="formula">{made}</div>', format="html")]
 
 
+def offer_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Each page to step through ends with itself as a Jupyter notebook, with its results."""
+    if docname.startswith("steps/") and "{code-cell}" in source[0]:
+        name = docname.rpartition("/")[2]
+        link = f"{{nb-download}}`This page as a Jupyter notebook <{name}.ipynb>`"
+        source[0] += f"\n\n{link}, with its results and steppers.\n"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("source-read", offer_notebook)
     app.add_post_transform(SteppersToFiles)
     app.add_role("formula", formula)
     app.add_directive("formula", Formula)
