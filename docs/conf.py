@@ -35,7 +35,7 @@ myst_heading_anchors = 3
 # Notebooks are text without outputs: every build runs them anew, and a cell that fails ends it.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 180  # seconds a cell
+nb_execution_timeout = 600  # seconds a cell, for busy machines: none takes twenty on an idle one
 nb_merge_streams = True
 
 # The examples with pictures are run; docs/scripts.md shows the others.
