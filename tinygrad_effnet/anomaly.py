@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backends import Array, backend_of
+from .backends.dtypes import is_floating
 from .lines import line_text, users_line
 from .op import Op, around_rules, watch
 from .tensor import Tensor
@@ -108,7 +109,7 @@ class _Detector:
 
     def _fault(self, array: Array) -> str | None:
         """The first bad entry, its index, and how many there are; None where all is well."""
-        if array.dtype.kind not in "fc":
+        if not is_floating(array.dtype):
             return None
         bad = self._bad(array)
         count = int(bad.sum())

@@ -16,6 +16,7 @@ import numpy as np
 from . import tape
 from .backends import Array
 from .backends.device import is_array, zeros_like
+from .backends.dtypes import is_floating
 from .tensor import Tensor, wrap
 
 Tensors = Tensor | Sequence[Tensor]
@@ -162,7 +163,7 @@ def _floats(caller: str, what: str, tensors: Any) -> list[Tensor]:
         )
     for i, x in enumerate(tensors):
         found = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        if not isinstance(x, Tensor) or x.dtype.kind not in "fc":
+        if not isinstance(x, Tensor) or not is_floating(x.dtype):
             raise TypeError(
                 f"{caller}({what} {i}): got {found}; expected a floating-point Tensor, as .float() or "
                 "Tensor(data, dtype='float64') makes it"

@@ -8,6 +8,7 @@ import numpy as np
 
 from .backends.cupy.availability import require_device
 from .backends.device import device_of, is_array, is_on_device, on_host, require_one_place
+from .backends.dtypes import is_floating
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -161,7 +162,7 @@ def borrow(x: Any) -> Any:
 
 def check_numbers(array: Any) -> Any:
     """The array, if it holds numbers; TypeError otherwise."""
-    if array.dtype.kind not in "bifcu" or np.ma.isMaskedArray(array):
+    if not (array.dtype.kind in "biu" or is_floating(array.dtype)) or np.ma.isMaskedArray(array):
         kind = "a masked array; fill it first" if np.ma.isMaskedArray(array) else f"dtype {array.dtype}"
         raise TypeError(f"Tensor(data): numbers expected, got {kind}")
     return np.asarray(array) if isinstance(array, np.ndarray) else array  # a memory map is an array like any other

@@ -22,6 +22,7 @@ import numpy as np
 from . import tape, versions
 from .backends import Array, Backend, backend_of
 from .backends.device import MixedDevicesError, explained, is_array, number_like
+from .backends.dtypes import is_floating
 from .contract import Contract
 from .hooks import Hooks
 from .lines import Line, line_text, users_line
@@ -154,7 +155,7 @@ class Op(tape.Node):
                 return self(*_unify(self, operands))
             if x.node is not None:
                 recorded = True
-        if not self.integers and dtype is not None and dtype.kind not in "fc":
+        if not self.integers and dtype is not None and dtype.kind not in "fc" and not _computes(self, arrays):
             return self(*_unify(self, operands))
         recorded = recorded and tape.is_grad_enabled()
         if recorded and len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):
@@ -255,10 +256,22 @@ def _unify(op: Op, operands: Sequence[Any]) -> list[Tensor]:
     return [x if x.dtype == dtype else x.to(dtype) for x in made]
 
 
+def _computes(op: Op, arrays: Sequence[Array]) -> bool:
+    """Whether these are bfloat16 numbers on a device; TypeError where they lie on the host, which only stores them."""
+    if not is_floating(arrays[0].dtype):
+        return False
+    if type(arrays[0]) is np.ndarray:
+        raise TypeError(
+            f"{op.name}: {op.contract.name_of(0)} holds bfloat16 numbers on the host, where nothing computes with "
+            "them; convert it with .float(), or move it to a GPU"
+        )
+    return True
+
+
 def _refuse_integers(op: Op, tensors: Sequence[Any], dtype: np.dtype) -> None:
     """Numbers entry by entry take the dtype of the others; whole images or matrices of integers are a mistake."""
-    whole = [i for i, x in enumerate(tensors) if isinstance(x, Tensor) and x.dtype.kind not in "fc"]
-    if whole and (dtype.kind not in "fc" or not op.contract.is_trivial):
+    whole = [i for i, x in enumerate(tensors) if isinstance(x, Tensor) and not is_floating(x.dtype)]
+    if whole and (not is_floating(dtype) or not op.contract.is_trivial):
         name, found = op.contract.name_of(whole[0]), tensors[whole[0]].dtype
         raise TypeError(
             f"{op.name}: {name} holds {found} numbers, and {op.name} needs floating-point ones; convert it with "
@@ -269,7 +282,7 @@ def _refuse_integers(op: Op, tensors: Sequence[Any], dtype: np.dtype) -> None:
 def common_dtype(dtypes: Sequence[Any]) -> np.dtype:
     """The dtype of a result: the widest float among the tensors; Python numbers never widen, floats beat integers."""
     arrays = [d for d in dtypes if isinstance(d, np.dtype)]
-    floats = [d for d in arrays if d.kind in "fc"]
+    floats = [d for d in arrays if is_floating(d)]
     if floats:
         return np.result_type(*floats)
     numbers = [d for d in dtypes if not isinstance(d, np.dtype)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import tape, versions
-from .backends import newborn
+from .backends import is_floating, newborn
 from .backends.device import require_one_place
 from .interop import Interop, borrow, check_numbers, check_write
 
@@ -165,7 +165,7 @@ class Tensor(Interop):
         if value == (self.node is not None):
             return
         if value:
-            if self.dtype.kind not in "fc":
+            if not is_floating(self.dtype):
                 raise TypeError(
                     f"requires_grad=True: only floating-point tensors have gradients, and this one is {self.dtype}; "
                     "convert it first, e.g. Tensor(data, dtype='float32')"

@@ -14,6 +14,7 @@ from tinygrad_effnet.commands import doctor
 from tinygrad_effnet.data import DataLoader, SyntheticCars, eval_transform, train_transform
 from tinygrad_effnet.training import Trainer
 from tinygrad_effnet.training.batches import carried
+from tinygrad_effnet.training.precision import prepare
 
 
 def small() -> nn.Module:
@@ -45,6 +46,22 @@ def test_memory_comes_back(cupy: Any) -> None:
     for _ in range(3):
         fit.train_step(*batch(4, 8))
     assert pool.used_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["tf32", "float16", "bfloat16"])
+def test_a_small_network_learns_in_fewer_bits(kind: str) -> None:
+    if kind == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    losses = []
+    for precision in ("float32", kind):
+        net = small()
+        fit = trainer(net)
+        fit.half = prepare(precision, net)
+        net.train()
+        losses.append([fit.train_step(*batch(4, 8)) for _ in range(8)])
+    prepare("float32", net)
+    assert losses[0][-1] < 0.9 * losses[0][0]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=5e-2)
 
 
 @pytest.mark.device_only

@@ -11,6 +11,7 @@ import pytest
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn, optim
+from tinygrad_effnet.training.precision import prepare
 
 pytestmark = pytest.mark.device_only  # the emulator takes minutes for a step of B0
 
@@ -84,6 +85,33 @@ def test_b0_in_float32_differs_by_rounding_only() -> None:
     assert loss == pytest.approx(float(expected["loss"]), rel=1e-4)
     norms, _ = golden.digest(gradients)
     np.testing.assert_allclose(norms, expected["grad_norms"], rtol=2e-3, atol=1e-4)
+
+
+# logits and gradients: within so much of the largest; the loss: within so much of itself. About 50 roundings deep.
+CLOSE = {"tf32": (2e-2, 5e-3), "float16": (3e-2, 1e-2), "bfloat16": (2e-1, 5e-2)}
+
+
+@pytest.mark.parametrize("kind", CLOSE)
+def test_b0_in_fewer_bits_is_near_the_golden_file(kind: str) -> None:
+    if kind == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    expected = np.load(golden.PATH)
+    images, labels = golden.batch()
+    net = b0().train()
+    try:
+        half = prepare(kind, net)
+        x, y = tg.from_numpy(images.astype(np.float32)).cuda(), tg.from_numpy(np.asarray(labels)).cuda()
+        logits = net(x) if half is None else half.logits(x)
+        loss = tg.cross_entropy(logits, y)
+        loss.backward() if half is None else half.backward(loss)
+    finally:
+        prepare("float32", net)
+    share, of_loss = CLOSE[kind]
+    largest = np.abs(expected["logits"]).max()
+    np.testing.assert_allclose(logits.cpu().numpy(), expected["logits"], rtol=0, atol=share * largest)
+    assert loss.item() == pytest.approx(float(expected["loss"]), rel=of_loss)
+    norms, _ = golden.digest([p.grad.cpu().numpy() for p in net.parameters() if p.grad is not None])
+    np.testing.assert_allclose(norms, expected["grad_norms"], rtol=0, atol=share * expected["grad_norms"].max())
 
 
 def test_three_steps_give_the_same_bits_twice() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from backends.conftest import CALLS, KERNELS, Call
-from backends.cupy.matrix import DRAWS, NAMES, compare_layouts, compare_two_runs, compare_with_loops
+from backends.cupy.matrix import (
+    DRAWS,
+    NAMES,
+    compare_in_sixteen_bits,
+    compare_layouts,
+    compare_two_runs,
+    compare_with_loops,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +89,13 @@ def test_convolutions_agree_with_and_without_columns(name: str, cupy: Any, monke
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWS])
 def test_values_and_gradients_are_those_of_loops(name: str, stored: type) -> None:
     compare_with_loops(name, stored)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWS])
+def test_sixteen_bits_are_those_of_loops_but_for_rounding(name: str, stored: str) -> None:
+    pytest.importorskip("ml_dtypes")
+    compare_in_sixteen_bits(name, stored)
 
 
 @pytest.mark.parametrize("name", NAMES)

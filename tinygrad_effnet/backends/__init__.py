@@ -16,6 +16,7 @@ import numpy as np
 
 from . import device
 from .base import Array, Backend, Block, Given, Layer, Padding, Pair, Squeeze, Statistics, Window
+from .dtypes import is_floating
 
 __all__ = [
     "Array",
@@ -31,6 +32,7 @@ __all__ = [
     "available_backends",
     "backend_of",
     "current_backend",
+    "is_floating",
     "set_num_threads",
     "use_backend",
 ]

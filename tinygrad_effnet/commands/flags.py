@@ -50,6 +50,7 @@ HELP: dict[str, tuple[str | None, str]] = {
     "seed": ("N", "of everything random but the data"),
     "data_seed": ("N", "of what is held out, and of the synthetic cars"),
     "backend": ("NAME", "loops, numpy, numba, or cupy for a GPU (default: the host's fastest)"),
+    "precision": ("KIND", "float32, tf32, bfloat16 or float16; all but the first need --backend cupy"),
     "workers": ("N", "threads that prepare images"),
     "processes": (None, "prepare images in processes instead of threads"),
     "cache": ("DIR", "keep decoded pictures in a file there, for later runs too"),

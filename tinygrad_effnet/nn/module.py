@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import versions
 from ..backends.device import array_like, is_array, move, place_named
+from ..backends.dtypes import dtype_of, is_floating
 from ..hooks import Hooks
 from ..tensor import Hook, Tensor
 from .summary import Summary, summarize
@@ -190,11 +191,12 @@ class Module:
             for tensor, (array, gradient) in zip(tensors, moved, strict=True):
                 tensor.array, tensor.grad = array, gradient
             return self
+        dtype = dtype_of(target)
         for tensor in tensors:
-            if tensor.dtype.kind == "f" and tensor.dtype != np.dtype(target):
+            if is_floating(tensor.dtype) and tensor.dtype != dtype:
                 recorded = tensor.requires_grad
                 tensor.requires_grad = False
-                tensor.array, tensor.grad = tensor.array.astype(target), None
+                tensor.array, tensor.grad = tensor.array.astype(dtype), None
                 tensor.requires_grad = recorded
         return self
 

@@ -1,7 +1,6 @@
 """Arithmetic and choice, entry by entry. Two operands broadcast as in NumPy.
 
-Notation in the rules: ȳ is the gradient of the result, ā that of the input a; [...] is 1 where the condition holds,
-else 0.
+Notation in the rules: ȳ is the gradient of the result, ā that of the input a; [...] is 1 where that holds, else 0.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..backends import Array, Backend, backend_of
 from ..backends.device import is_array, require_one_place
+from ..backends.dtypes import dtype_of, is_floating
 from ..contract import broadcastable, refuse_broadcast
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
@@ -363,9 +363,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 @function
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """x converted to ``dtype``; x itself where it has that dtype already. Integers and booleans have no gradient."""
-    if x.dtype == np.dtype(dtype):
+    if x.dtype == (dtype := dtype_of(dtype)):
         return x
-    return Cast(dtype)(x) if np.dtype(dtype).kind in "fc" else wrap(x.array.astype(dtype))
+    return Cast(dtype)(x) if is_floating(dtype) else wrap(x.array.astype(dtype))
 
 
 def _require_together(name: str, a: Any, b: Any) -> None:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends import Array, Backend, Given, Statistics, Window, backend_of
+from ..backends.device import is_on_device
+from ..backends.dtypes import is_half
 from ..op import Op, Shape, function, register
 from ..tensor import Tensor, wrap
 from .activation import sigmoid, silu
@@ -49,8 +51,8 @@ class _Fused(Op):
         self.eps, self.given = eps, given
 
     def given_as(self, dtype: Any) -> Given:
-        """The given statistics in the dtype that is computed with, if that is one of NumPy's numbers."""
-        if self.given is None or dtype.kind not in "fc":
+        """The given statistics in the dtype that is computed with; a GPU computes with wider ones than half."""
+        if self.given is None or (is_half(dtype) and is_on_device(self.given[0])):
             return self.given
         return self.given[0].astype(dtype), self.given[1].astype(dtype)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..backends.dtypes import is_floating
 from ..tensor import Tensor
 
 Group = dict[str, Any]
@@ -64,5 +65,5 @@ def _check(p: Any, where: str) -> None:
         )
     if not p.requires_grad:
         raise ValueError(f"{where} does not require a gradient; leave it out, or set .requires_grad = True")
-    if p.dtype.kind != "f":
+    if not is_floating(p.dtype) or p.dtype.kind == "c":
         raise TypeError(f"{where} is {p.dtype}; optimise its real and imaginary parts as two tensors")

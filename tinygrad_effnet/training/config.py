@@ -16,6 +16,7 @@ from ..nn.efficientnet import VARIANTS
 
 MODELS = tuple(nn.list_models())
 BACKENDS = ("loops", "numpy", "numba", "cupy")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 OPTIMIZERS = ("nadam", "adam", "adamw", "sgd")
 
 
@@ -93,6 +94,8 @@ class TrainConfig:
         in that are measured on the same images.
     backend : str, optional
         As in `use_backend`, "cupy" for a GPU; None takes the fastest of the host.
+    precision : "float32", "tf32", "bfloat16" or "float16"
+        Of training on a GPU, see `precision.HalfTwin`. Weights, updates and validation are float32 in any case.
     workers : int
         Threads that prepare batches; 0 prepares them in line.
     processes : bool
@@ -152,6 +155,7 @@ class TrainConfig:
     seed: int = 0
     data_seed: int = 0
     backend: str | None = None
+    precision: str = "float32"
     workers: int = 0
     processes: bool = False
     cache: str | None = None
@@ -167,6 +171,7 @@ class TrainConfig:
         self._require("model", self.model in MODELS, f"one of {', '.join(MODELS)}")
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         self._require("backend", self.backend is None or self.backend in BACKENDS, f"one of {', '.join(BACKENDS)}")
+        self._require("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
         self._require("size", self.size >= 32, "at least 32 pixels, since the network halves the image five times")
         self._require(
             "progressive",

@@ -55,9 +55,9 @@ def explain_divergence(trainer: Trainer, images: Images, labels: np.ndarray) -> 
         return f"Image {bad.argmax()} of the batch is itself infinite or NaN; look at its transform."
     try:
         with detect_anomaly(), without_warnings():
-            logits, goal = trainer.model(trainer.carried(images)), trainer.carried(labels)
+            logits, goal = trainer.logits(images), trainer.carried(labels)
             loss = ops.cross_entropy(logits, goal, label_smoothing=trainer.label_smoothing)
-            loss.backward()
+            trainer.backward(loss)
     except FloatingPointError as error:
         return f"{error} {advice}"
     finally:
@@ -71,8 +71,8 @@ def largest_batch(trainer: Trainer, images: Images, labels: np.ndarray) -> int |
     while size:
         trainer.optimizer.zero_grad()
         try:
-            logits = trainer.model(trainer.carried(images[:size].copy()))
-            ops.cross_entropy(logits, trainer.carried(labels[:size].copy())).backward()
+            logits = trainer.logits(images[:size].copy())
+            trainer.backward(ops.cross_entropy(logits, trainer.carried(labels[:size].copy())))
             return size
         except MemoryError:
             size //= 2

@@ -31,6 +31,7 @@ from .history import EpochRecord, History, HistoryError
 from .inference import Classifier, predict_all
 from .metrics import classification_report
 from .plots import plot_accuracy, plot_confusion_matrix, plot_curves
+from .precision import prepare
 from .progress import Progress, duration
 from .progressive import epochs_to_come, image_side
 from .report import append_line, confused_pairs, peak_memory, write_report
@@ -151,6 +152,7 @@ class _Run:
             ema,
             config.accumulate,
             frozen_parts(model, config),
+            prepare(config.precision, model),
         )
         self.side = config.size  # of the training images
         self.seconds_before = 0.0  # spent on the current epoch before it was interrupted

@@ -23,6 +23,7 @@ from ..tensor import Tensor
 from .batches import Images, carried
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
+from .precision import HalfTwin
 from .tally import Tally
 
 Arrays = dict[str, np.ndarray]
@@ -57,6 +58,8 @@ class Trainer:
     frozen : tuple of str
         Beginnings of module names, such as "stem" or "stages.0": these modules stay in eval mode, so that their
         batch statistics rest as their weights do.
+    half : HalfTwin, optional
+        Goes forward and back in the model's place, in 16 bits; see `precision`.
 
     Attributes
     ----------
@@ -75,6 +78,7 @@ class Trainer:
         ema: EMA | None = None,
         accumulate: int = 1,
         frozen: tuple[str, ...] = (),
+        half: HalfTwin | None = None,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.num_classes, self.label_smoothing, self.max_grad_norm, self.ema = (
@@ -83,7 +87,7 @@ class Trainer:
             max_grad_norm,
             ema,
         )
-        self.accumulate, self.frozen = accumulate, frozen
+        self.accumulate, self.frozen, self.half = accumulate, frozen, half
         self.epoch, self.batch = 0, 0
         self.tally = Tally(num_classes)
 
@@ -164,21 +168,34 @@ class Trainer:
     def _learn(self, images: Images, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
         """Forward and back; the loss and the logits."""
         with without_warnings():
-            logits = self.model(self.carried(images))
+            logits = self.logits(images)
             loss = ops.cross_entropy(logits, self.carried(labels), label_smoothing=self.label_smoothing)
             value, scores = loss.item(), logits.detach().cpu().numpy()  # all that a step reads from a device, and here
             if math.isfinite(value):
-                (loss if share == 1.0 else loss * share).backward()
+                self.backward(loss if share == 1.0 else loss * share)
         return value, scores
+
+    def logits(self, images: Images) -> Tensor:
+        """What the network says of images in training, with all that `backward` needs."""
+        carried = self.carried(images)
+        return self.model(carried) if self.half is None else self.half.logits(carried)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss of `logits` to those of the weights."""
+        if self.half is None:
+            loss.backward()
+        else:
+            self.half.backward(loss)
 
     def _step(self) -> None:
         with without_warnings():
-            if self.max_grad_norm:
-                clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-            self.optimizer.step()
+            if self.half is None or self.half.may_step():
+                if self.max_grad_norm:
+                    clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+                self.optimizer.step()
+                if self.ema is not None:
+                    self.ema.update(self.model.state_dict())
             self.schedule.step()
-            if self.ema is not None:
-                self.ema.update(self.model.state_dict())
 
     def _where(self) -> str:
         return f"in epoch {self.epoch + 1}, batch {self.batch + 1}"
@@ -238,6 +255,7 @@ class Trainer:
             "generator": rng_state(ops.default_generator()),
             "tally": self.tally.state(),
             "ema": None if self.ema is None else self.ema.state_values(),
+            "half": None if self.half is None else self.half.state(),
         }
         return arrays, values
 
@@ -254,6 +272,8 @@ class Trainer:
             self.optimizer.load(arrays["optimizer"], values["optimizer"])
             if self.ema is not None:
                 self.ema.load(arrays["ema"], values["ema"])
+            if self.half is not None and values.get("half") is not None:
+                self.half.load_state(values["half"])
             self.schedule.load_state_dict(values["schedule"])
             self.tally = Tally.restored(values["tally"])
             self.epoch, self.batch = int(values["epoch"]), int(values["batch"])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import tinygrad_effnet as tg
+from tinygrad_effnet.backends.dtypes import dtype_of
 from tinygrad_effnet.op import Op, registry, watch
 from tinygrad_effnet.testing import Sample, samples
 
@@ -54,6 +55,27 @@ def compare_with_loops(name: str, dtype: type) -> None:
             allowed = (4 + exact[2] / max(1, got.size)) * float(np.finfo(dtype).eps) * largest
             assert got.shape == expected.shape, sample.label
             np.testing.assert_allclose(got, expected, rtol=0, atol=allowed, err_msg=sample.label)
+
+
+def compare_in_sixteen_bits(name: str, stored: str) -> None:
+    """As `compare_with_loops`, from the rounded inputs and within a rounding to 16 bits for each operation.
+
+    Constants in a formula may widen bfloat16 to float32, as the array module has it; nothing widens float16.
+    """
+    dtype, eps = dtype_of(stored), {"float16": 2.0**-10, "bfloat16": 2.0**-7}[stored]
+    for sample in samples_of_op(name):
+        arrays = [a.astype(dtype) for a in sample.arrays]
+        if not all(a.size for a in arrays):
+            continue
+        values, gradients, _ = values_and_gradients(sample, arrays, "cupy")
+        exact = values_and_gradients(sample, [a.astype("float64") for a in arrays], "cpu")
+        everything = [*[a.astype("float64") for a in arrays], *exact[0], *exact[1], np.array([3.0])]
+        largest = max(float(np.abs(x[np.isfinite(x)]).max(initial=0.0)) for x in everything)
+        assert all(g.dtype == dtype for g in gradients), sample.label
+        assert name == "cast" or stored == "bfloat16" or all(v.dtype == dtype for v in values), sample.label
+        for got, expected in zip([*values, *gradients], [*exact[0], *exact[1]], strict=True):
+            allowed = (4 + exact[2] / max(1, got.size)) * eps * largest
+            np.testing.assert_allclose(got.astype("float64"), expected, rtol=0, atol=allowed, err_msg=sample.label)
 
 
 def compare_two_runs(name: str) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from backends.cupy.matrix import DRAWS, NAMES, compare_layouts, compare_two_runs, compare_with_loops, samples_of_op
+from backends.cupy.matrix import (
+    DRAWS,
+    NAMES,
+    compare_in_sixteen_bits,
+    compare_layouts,
+    compare_two_runs,
+    compare_with_loops,
+    samples_of_op,
+)
 from backends.cupy.standin import available, standin_cupy, traffic
 
 import tinygrad_effnet as tg
@@ -26,6 +34,12 @@ def device() -> Iterator[None]:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWS])
 def test_values_and_gradients_are_those_of_loops(name: str, dtype: type) -> None:
     compare_with_loops(name, dtype)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWS])
+def test_sixteen_bits_are_those_of_loops_but_for_rounding(name: str, stored: str) -> None:
+    compare_in_sixteen_bits(name, stored)
 
 
 @pytest.mark.parametrize("name", NAMES)

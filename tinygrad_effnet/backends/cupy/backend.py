@@ -13,7 +13,7 @@ from typing import Any
 from ..base import Array, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
 from . import activation, convolution, depthwise, fused, indexing, loss, normalization, optimiser, pooling, random
-from .layout import real
+from .layout import normalisable, real
 
 
 class CuPy(NumPy):
@@ -31,6 +31,9 @@ class CuPy(NumPy):
         from cupyx.scipy.special import erf
 
         return erf(x)
+
+    def clip(self, x: Array, low: float, high: float) -> Array:
+        return super().clip(x, low, high).astype(x.dtype, copy=False)  # the bounds would widen bfloat16
 
     def sigmoid(self, x: Array) -> Array:
         return activation.sigmoid(x) if x.size and real(x) else super().sigmoid(x)
@@ -112,19 +115,19 @@ class CuPy(NumPy):
 
     # -- normalisation -------------------------------------------------------------------------------------------
     def batch_norm(self, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-        if not x.size or not real(x, gamma, beta):
+        if not x.size or not normalisable(x, gamma, beta):
             return super().batch_norm(x, gamma, beta, eps)
         return normalization.batch_norm(x, gamma, beta, eps)
 
     def batch_norm_grad(
         self, x: Array, gamma: Array, dy: Array, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        if not x.size or not real(x, gamma, dy, mean, var):
+        if not x.size or not (real(x, dy) and normalisable(x, gamma, mean, var)):
             return super().batch_norm_grad(x, gamma, dy, mean, var, eps)
         return normalization.batch_norm_grad(x, gamma, dy, mean, var, eps)
 
     def scale_shift(self, x: Array, scale: Array, shift: Array) -> Array:
-        if not x.size or not real(x, scale, shift):
+        if not x.size or not normalisable(x, scale, shift):
             return super().scale_shift(x, scale, shift)
         return normalization.scale_shift(x, scale, shift)
 
@@ -141,7 +144,7 @@ class CuPy(NumPy):
 
     # -- fused ---------------------------------------------------------------------------------------------------
     def norm_silu(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
-        if not x.size or not real(x, gamma, beta, *given or ()):
+        if not x.size or not (real(x, gamma, beta) and normalisable(x, *given or ())):
             return super().norm_silu(x, gamma, beta, eps, given)
         return fused.norm_silu(x, gamma, beta, eps, given)
 
@@ -155,7 +158,7 @@ class CuPy(NumPy):
     def norm_silu_depthwise(
         self, x: Array, gamma: Array, beta: Array, w: Array, window: Window, eps: float, given: Given
     ) -> tuple[Array, Statistics]:
-        if not x.size or not real(x, gamma, beta, w, *given or ()):
+        if not x.size or not (real(x, gamma, beta, w) and normalisable(x, *given or ())):
             return super().norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
         return fused.norm_silu_depthwise(x, gamma, beta, w, window, eps, given)
 
@@ -169,7 +172,7 @@ class CuPy(NumPy):
     def norm_silu_squeeze_excite(
         self, y: Array, gamma: Array, beta: Array, squeeze: Squeeze, eps: float, given: Given
     ) -> tuple[Array, Statistics]:
-        if not y.size or not real(y, gamma, beta, *squeeze, *given or ()):
+        if not y.size or not (real(y, gamma, beta, *squeeze) and normalisable(y, *given or ())):
             return super().norm_silu_squeeze_excite(y, gamma, beta, squeeze, eps, given)
         pooled, statistics = fused.pooled_activation(y, gamma, beta, eps, given)
         *_, gate = self.gate(pooled, squeeze)
@@ -190,7 +193,7 @@ class CuPy(NumPy):
     def norm_add(
         self, v: Array, gamma: Array, beta: Array, skip: Array, mask: Array | None, eps: float, given: Given
     ) -> tuple[Array, Statistics]:
-        if not v.size or not real(v, gamma, beta, skip, *given or ()):
+        if not v.size or not (real(v, gamma, beta, skip) and normalisable(v, *given or ())):
             return super().norm_add(v, gamma, beta, skip, mask, eps, given)
         return fused.norm_add(v, gamma, beta, skip, mask, eps, given)
 

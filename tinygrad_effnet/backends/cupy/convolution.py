@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..base import Array, Pair, Window
 from ..layout import require_shape
 from . import implicit
@@ -55,6 +57,17 @@ def conv2d_weight_grad(x: Array, dy: Array, window: Window, groups: int) -> Arra
     up = _matrices(channel_major(dy), groups)
     dw = _product(up, _columns(x, window, groups).swapaxes(1, 2))  # G O/G (C/G kh kw)
     return dw.reshape(dy.shape[1], x.shape[1] // groups, *window.kernel)
+
+
+def use_tf32(allowed: bool) -> None:
+    """Let cuBLAS round the factors of float32 products to TF32's 10 binary places, for all that follows, or not.
+
+    Our own kernels do not: they compute in float32.
+    """
+    from cupy._core import _routines_linalg as products
+
+    kind = products.COMPUTE_TYPE_TF32 if allowed else products.COMPUTE_TYPE_DEFAULT
+    products.set_compute_type(np.dtype(np.float32), kind)
 
 
 def is_thin(images: int, channels: int, outputs: int, window: Window, out: Pair) -> bool:

@@ -21,6 +21,7 @@ from ..build import make_loaders, make_model, make_optimizer, open_split
 from ..config import TrainConfig
 from ..failures import DivergedError
 from ..plots import save_figure
+from ..precision import prepare
 from ..progress import Progress
 from ..trainer import Trainer
 
@@ -95,7 +96,13 @@ def find_learning_rate(
     model = make_model(config, len(data.class_names))
     optimizer = make_optimizer(model, config)
     trainer = Trainer(
-        model, optimizer, optim.Constant(optimizer), len(data.class_names), config.label_smoothing, config.max_grad_norm
+        model,
+        optimizer,
+        optim.Constant(optimizer),
+        len(data.class_names),
+        config.label_smoothing,
+        config.max_grad_norm,
+        half=prepare(config.precision, model),
     )
     shares = [group["lr"] / low for group in optimizer.param_groups]  # lr_scale
     found = LearningRates([], [], [])

@@ -10,6 +10,7 @@ from ... import optim
 from ...backends import use_backend
 from ..build import make_loaders, make_model, make_optimizer, open_split
 from ..config import TrainConfig
+from ..precision import prepare
 from ..progress import Progress
 from ..tally import Tally
 from ..trainer import Trainer
@@ -73,7 +74,13 @@ def overfit_one_batch(
     classes = len(data.class_names)
     model = make_model(plain, classes)
     optimizer = make_optimizer(model, plain)
-    trainer = Trainer(model, optimizer, optim.Constant(optimizer, warmup_steps=5), classes)
+    trainer = Trainer(
+        model,
+        optimizer,
+        optim.Constant(optimizer, warmup_steps=5),
+        classes,
+        half=prepare(plain.precision, model),
+    )
     losses: list[float] = []
     model.train()
     while True:

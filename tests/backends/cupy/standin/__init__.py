@@ -20,11 +20,11 @@ from backends.cupy.standin.machine import traffic
 from tinygrad_effnet import backends
 from tinygrad_effnet.backends.cupy import launch, optimiser
 
-__all__ = ["available", "machine", "ndarray", "standin_cupy", "traffic"]
+__all__ = ["available", "machine", "ndarray", "products", "standin_cupy", "traffic"]
 
 _SAME = (
     "add subtract multiply divide power maximum minimum where negative absolute abs sign exp log log1p sqrt sin cos "
-    "tanh clip argmax argsort isfinite isnan square matmul take_along_axis concatenate stack broadcast_to transpose "
+    "tanh clip argmax argsort isfinite isnan square take_along_axis concatenate stack broadcast_to transpose "
     "swapaxes reshape pad flip expand_dims squeeze moveaxis copyto ascontiguousarray sum max min mean all any floor "
     "zeros_like ones_like full_like zeros ones full arange array_equal tensordot"
 )
@@ -103,6 +103,18 @@ class Stream:
         traffic.note("waits", 0)
 
 
+@of_numpy
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """cuBLAS's part: in 16 bits, factors are rounded and sums are not."""
+    stored = np.result_type(a, b)
+    wide = np.float32 if stored.itemsize == 2 else stored
+    return np.matmul(a.astype(wide), b.astype(wide)).astype(stored)
+
+
+products = SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=7, kinds={})
+products.set_compute_type = lambda dtype, kind: products.kinds.update({dtype.name: kind})
+
+
 def erf(x: ndarray) -> ndarray:
     return result(np.vectorize(math.erf, otypes=[x.dtype])(plain(x)))
 
@@ -142,6 +154,7 @@ def _modules() -> dict[str, ModuleType]:
         from_dlpack=from_dlpack,
         RawModule=RawModule,
         empty=empty,
+        matmul=matmul,
         empty_like=lambda x, dtype=None: empty(x.shape, dtype or x.dtype),
         cuda=cuda,
         get_default_memory_pool=lambda: machine.pools[machine.Device().id],
@@ -153,6 +166,7 @@ def _modules() -> dict[str, ModuleType]:
     return {
         "cupy": cupy,
         "cupy.cuda": cuda,
+        "cupy._core": _module("cupy._core", _routines_linalg=products),
         "cupyx": _module("cupyx"),
         "cupyx.scipy": _module("cupyx.scipy"),
         "cupyx.scipy.special": special,
