@@ -11,6 +11,8 @@ import onnxruntime
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn, weights
 
+SETTLED = 12  # images
+
 
 def runtime(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
@@ -34,7 +36,9 @@ def images(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def settled(model: Any, size: int = 64) -> Any:
-    """Running statistics as after training, so that numbers neither grow nor vanish on their way through a network."""
+    """Running statistics of the images that `agrees` takes, so that numbers neither grow nor vanish on their way
+    through a network and rounding stays rounding.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     rng = np.random.default_rng(1)
@@ -43,7 +47,7 @@ def settled(model: Any, size: int = 64) -> Any:
         norm.weight.array[...] = rng.uniform(0.8, 1.2, norm.weight.shape)
         norm.bias.array[...] = rng.uniform(-0.2, 0.2, norm.bias.shape)
     with tg.no_grad(), tg.use_backend("numpy"):
-        model.train()(tg.Tensor(images(12, 3, size, size, seed=2)))
+        model.train()(tg.Tensor(images(SETTLED, 3, size, size)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model
@@ -54,7 +58,7 @@ def agrees(model: nn.Module, folder: Path, *shape: int, batches: tuple[int, ...]
     path = folder / "model.onnx"
     weights.export_onnx(model, path, (1, *shape), **settings)
     for n in batches:
-        x = images(n, *shape, seed=n)
+        x = images(SETTLED, *shape)[:n]
         expected = run_ours(model, x)
         found = run_file(path, x)
         assert len(found) == len(expected)
