@@ -281,3 +281,14 @@ def test_saved_bytes_count_what_is_held() -> None:
     assert leaf(2, 3).exp().node.saved_bytes == 6 * 8
     assert (leaf(2, 3) + leaf(2, 3)).node.saved_bytes == 0
     assert tg.ops.relu(leaf(5, dtype=np.float32)).node.saved_bytes == 20
+
+
+def test_symbols_are_those_of_the_formula() -> None:
+    named = {name: op for name, op in registry.items() if op.symbols}
+    assert {"conv2d", "depthwise_conv2d", "linear", "batch_norm", "scale_shift"} <= named.keys()
+    for op in named.values():
+        inputs = {name for name, _ in op.contract.operands}
+        for pair in op.symbols.split(", "):
+            argument, symbol = pair.split(": ")
+            assert argument in inputs
+            assert re.search(rf"(?<![^\W_]){symbol}(?![^\W_])", op.formula), (op.formula, symbol)

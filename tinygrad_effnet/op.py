@@ -62,6 +62,7 @@ class Op(tape.Node):
     formula: ClassVar[str]  # y in terms of the inputs
     rule: ClassVar[str]  # gradient of each input, written with a bar: x̄ in terms of ȳ
     shapes: ClassVar[str]  # the contract, e.g. "a: ... n k, b: ... k m -> ... n m"
+    symbols: ClassVar[str] = ""  # what they call an input where the contract has its argument's name: "weight: w"
     kinks: ClassVar[str] = "none"  # where there is no derivative, and what is taken instead
     integers: ClassVar[bool] = False  # does it make sense for integers?
     once_differentiable: ClassVar[bool] = False  # has the rule no derivative of its own? Then

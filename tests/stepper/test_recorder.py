@@ -39,6 +39,13 @@ def test_recording_changes_no_bit() -> None:
     assert finals[0] == finals[1]
 
 
+def test_inputs_have_the_names_that_the_formula_gives_them(run) -> None:
+    names = {(s.op, s.phase): [o.name for o in (s.inputs if s.phase == "forward" else s.outputs)] for s in run}
+    assert names["conv2d", "forward"] == ["x", "w"] and names["batch_norm", "forward"] == ["x", "γ", "β"]
+    assert names["linear", "backward"] == ["x\u0304", "w\u0304", "b\u0304"]
+    assert names["batch_norm", "backward"] == ["x\u0304", "γ\u0304", "β\u0304"]
+
+
 @pytest.mark.parametrize("backend", tg.available_backends())
 def test_replay_gives_the_same_bits(backend) -> None:
     with tg.use_backend(backend):

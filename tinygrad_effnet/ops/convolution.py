@@ -38,6 +38,7 @@ class Conv2d(_Convolution):
     formula = "y[n,o,i,j] = Σ_c,p,q w[o,c,p,q] · x[n, c, i·s + p·d − pad, j·s + q·d − pad]"
     rule = "x̄ = conv2d_input_grad(ȳ, w),  w̄ = conv2d_weight_grad(x, ȳ)"
     shapes = "x: N C H W, weight: O C/groups kh kw -> N O Ho Wo"
+    symbols = "weight: w"
 
     def forward(self, kernels: Backend, x: Array, w: Array) -> Array:
         self.save(x, w)
@@ -126,6 +127,7 @@ class DepthwiseConv2d(_Depthwise):
     formula = "y[n,c,i,j] = Σ_p,q w[c,p,q] · x[n, c, i·s + p·d − pad, j·s + q·d − pad]"
     rule = "x̄ = depthwise_conv2d_input_grad(ȳ, w),  w̄ = depthwise_conv2d_weight_grad(x, ȳ)"
     shapes = "x: N C H W, weight: C 1 kh kw -> N C Ho Wo"
+    symbols = "weight: w"
 
     def forward(self, kernels: Backend, x: Array, w: Array) -> Array:
         self.save(x, w)

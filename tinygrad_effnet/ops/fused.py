@@ -43,6 +43,7 @@ class _Fused(Op):
         What to normalise with; None for the batch's own.
     """
 
+    symbols = "gamma: γ, beta: β"
     once_differentiable = True
     instead = "; use the small operations it is made of: build the network with fused=False, or call composed()"
     statistics: Statistics  # after forward: what was normalised with

@@ -49,6 +49,7 @@ class Linear(Op):
     formula = "y_io = Σₖ x_ik · w_ok + b_o"
     rule = "x̄ = ȳ · w,  w̄ = ȳᵀ · x,  b̄ = Σ ȳ over rows"
     shapes = "x: n k, weight: m k, bias: m -> n m"
+    symbols = "weight: w, bias: b"
 
     def forward(self, kernels: Backend, x: Array, weight: Array, bias: Array) -> Array:
         self.save(x, weight)

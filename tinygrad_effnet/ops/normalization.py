@@ -22,6 +22,7 @@ class BatchNorm(Op):
     formula = "y = γ · x̂ + β,  x̂ = (x − μ) / √(v + ε),  μ and v the channel's mean and variance"
     rule = "x̄ = γ/√(v + ε) · (ȳ − mean ȳ − x̂ · mean(ȳ · x̂)),  γ̄ = Σ ȳ · x̂,  β̄ = Σ ȳ"
     shapes = "x: N C ..., gamma: C, beta: C -> N C ..."
+    symbols = "gamma: γ, beta: β"
 
     def __init__(self, eps: float) -> None:
         self.eps = eps
@@ -81,6 +82,7 @@ class ScaleShift(Op):
     formula = "y = x · a + b, channel by channel"
     rule = "x̄ = ȳ · a,  ā = Σ ȳ · x,  b̄ = Σ ȳ"
     shapes = "x: N C ..., scale: C, shift: C -> N C ..."
+    symbols = "scale: a, shift: b"
 
     def forward(self, kernels: Backend, x: Array, scale: Array, shift: Array) -> Array:
         self.save(x, scale)

@@ -130,7 +130,7 @@ class Recorder:
         step.line, step.layer, step.settings = where.line, where.layer, recipe.described()
         edges = op.edges or (None,) * len(inputs)
         for i, (x, edge) in enumerate(zip(inputs, edges, strict=True)):
-            operand = self._operand(op.contract.name_of(i), x, edge)
+            operand = self._operand(symbol(op, i), x, edge)
             operand.label = self.modules.names.get(id(x), "") or where.name_of(x)
             if edge is not None and isinstance(edge[0], Leaf):
                 operand.label = operand.label or self.names.get(edge[0], "")
@@ -213,7 +213,7 @@ class Recorder:
             step.inputs.append(self._operand(name, dy.array, None))
             step.arrivals.append(self.arrivals.pop((op, i), []))
         for i, edge, dx in self._of_inputs(op, pulled):
-            name = barred(op.contract.name_of(i))
+            name = barred(symbol(op, i))
             source = self.made_by.get(edge[0].number)
             label = self.names.get(edge[0], "") if isinstance(edge[0], Leaf) else ""
             value = take(dx.array, self.whole)
@@ -242,7 +242,7 @@ class Recorder:
         if not self.check_rules or op.name in differences.WITHOUT or made.flops > differences.MOST:
             return
         if all(isinstance(array, np.ndarray) for array in inputs):
-            found = [(i, barred(op.contract.name_of(i)), dx.array) for i, _, dx in self._of_inputs(op, pulled)]
+            found = [(i, barred(symbol(op, i)), dx.array) for i, _, dx in self._of_inputs(op, pulled)]
             step.differences = differences.differences(recipe, inputs, [dy.array for dy in gradients], found)
 
     def _arrive(self, edge: Edge, arrival: Arrival, array: Array) -> None:
@@ -310,6 +310,12 @@ class Recorder:
         step.live, step.peak = self.usage.allocated, self.usage.max_allocated
         self.run.steps.append(step)
         return step
+
+
+def symbol(op: Op, i: int) -> str:
+    """What the operation's formula calls its input."""
+    name = op.contract.name_of(i)
+    return dict(pair.split(": ") for pair in op.symbols.split(", ") if pair).get(name, name)
 
 
 def barred(name: str) -> str:

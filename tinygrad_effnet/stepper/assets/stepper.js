@@ -284,7 +284,7 @@ function showNumbers(step, out, index) {
     const products = terms.terms.slice(0, 12).map(([, p, , q]) => `${signed(p)} · ${signed(q)}`);
     const more = terms.count - products.length;
     parts.push(element('p', { class: 'numbers' }, `${name} = ${products.join(' + ')}${more > 0 ? ` + ${more} more` : ''}${terms.extra ? ` + ${short(terms.extra)}` : ''} = ${exact(terms.sum, 'float32')}`));
-    parts.push(element('p', { class: 'quiet' }, `${terms.count} products of ${terms.factors[0][0]} and ${terms.factors[1][0]}, ${terms.value === undefined ? 'outlined below' : 'of which the page keeps the first'}; added up in double precision.`));
+    parts.push(element('p', { class: 'quiet' }, `${terms.count} product${terms.count === 1 ? '' : 's'} of ${terms.factors[0][0]} and ${terms.factors[1][0]}, ${terms.value === undefined ? 'outlined below' : 'of which the page keeps the first'}; added up in double precision.`));
     if (terms.terms.length) parts.push(details(terms));
   } else if (repeatedFor(step, out, index)) {
     parts.push(...addedUp(step, out, name, repeatedFor(step, out, index), exact(kept, shown.dtype)));
