@@ -116,6 +116,22 @@ def test_dtype_of_a_whole_module():
     assert pair.float().first.weight.dtype == np.float32
 
 
+def test_a_plain_tensor_never_takes_a_parameter_s_place():
+    layer, norm = nn.Linear(3, 2), nn.BatchNorm2d(4)
+    weight = layer.weight
+    with tg.no_grad():
+        with pytest.raises(
+            TypeError, match=r"Linear.weight: got a plain Tensor in place of a Parameter.*weight\[:\] ="
+        ):
+            layer.weight *= 2.0
+        with pytest.raises(TypeError, match=r"BatchNorm2d.running_var: .* in place of a Buffer"):
+            norm.running_var = norm.running_var + 1.0
+    assert layer.weight is weight
+    layer.weight = nn.Parameter(np.ones((2, 3)))
+    layer.bias = None  # a layer may do without
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
 def test_apply_visits_children_first():
     seen = []
     nn.Sequential(nn.ReLU(), nn.Sequential(nn.SiLU())).apply(lambda m: seen.append(type(m).__name__))

@@ -88,6 +88,18 @@ class Module:
         hooks.append(hook)
         return Hook(hooks, hook)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `layer.weight *= 2` makes a new tensor; the layer would silently lose its parameter to it
+        before = vars(self).get(name)
+        if isinstance(before, Parameter | Buffer) and isinstance(value, Tensor) and type(value) is Tensor:
+            kind = type(before).__name__
+            raise TypeError(
+                f"{type(self).__name__}.{name}: got a plain Tensor in place of a {kind}, which training and "
+                f"state_dict() would no longer see. Write into it, with no_grad(): "
+                f"module.{name}[:] = ..., or set a new {kind}(...)"
+            )
+        super().__setattr__(name, value)
+
     # -- parts -----------------------------------------------------------------------------------------------------
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules that this one is directly built from, by attribute name."""
