@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_write
-from . import document, epoch, machine, profile, scaling, tables
+from . import document, epoch, floors, machine, profile, scaling, tables
 from .contestants import choose
 from .processes import ContestantError, Process
 from .rounds import compete
@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
     add("--scaling", action="store_true", help="instead: the cost of a step over batches and over sizes of images")
     add(
         "--epoch-table", action="store_true", help="instead: one epoch of Stanford Cars, from loops to compiled kernels"
+    )
+    add(
+        "--floors",
+        choices=floors.CARDS,
+        metavar="CARD",
+        help=f"instead, without a GPU: the least that a step takes on one, by data sheet ({', '.join(floors.CARDS)})",
     )
     add("--json", type=Path, metavar="FILE", help="also write everything there")
     return made
@@ -87,7 +93,11 @@ def run(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         rows = epoch.measure(settings.model, settings.threads, epoch.LOOPS_SIZE, epoch.SIZE, say)
         print(f"\n{epoch.in_words(rows)}")
         found["epoch"] = epoch.as_document(rows)
-    if not (given.profile or given.scaling or given.epoch_table):
+    if given.floors:
+        card = floors.CARDS[given.floors]
+        print(f"\n{card.name}, by its data sheet; nothing of it is measured\n")
+        print(floors.in_words(floors.costs(settings), card, floors.BATCHES))
+    if not (given.profile or given.scaling or given.epoch_table or given.floors):
         found |= duel(given, settings)
     return found
 

@@ -88,7 +88,7 @@ def profile(
             return time.perf_counter() - begin
 
         step(), step()
-        with _operations_into(found):
+        with operations_into(found):
             for _ in range(steps):
                 begin = time.perf_counter()
                 optimising = step()
@@ -103,7 +103,7 @@ def profile(
 
 
 @contextmanager
-def _operations_into(found: Profile) -> Iterator[None]:
+def operations_into(found: Profile) -> Iterator[None]:
     """Note every operation that runs inside the block, and every rule that computes without operations."""
     clock = _Clock(found)
     with watch(clock.forward_done), around_rules(clock.rule), _timed_forwards(clock):
