@@ -1,7 +1,7 @@
 """What a training step takes at the least on a GPU, reckoned from its data sheet: nothing here is measured.
 
 An operation takes no less time than its bytes at the card's bandwidth, and no less than its floating-point operations
-at the card's rate. Bytes and operations are counted as in profile.py, in steps of one image and of two, so that what
+at the card's rate. Bytes and operations are counted as in profile.py, in steps of two images and of three, so that what
 grows with the batch is told from what does not (weights).
 """
 
@@ -60,12 +60,12 @@ class Cost(NamedTuple):
 
 def costs(settings: Settings) -> list[Cost]:
     """Every kind of operation of a fused training step, the costliest in bytes first; ``batch`` does not matter."""
-    one, two = (_count(settings._replace(batch=batch)) for batch in (1, 2))
+    two, three = (_count(settings._replace(batch=batch)) for batch in (2, 3))
     found = []
-    for name, entry in two.entries.items():
-        first = one.entries[name]
-        flops, moved = entry.flops - first.flops, entry.bytes - first.bytes
-        found.append(Cost(name, entry.calls, flops, moved, first.flops - flops, first.bytes - moved))
+    for name, more in three.entries.items():
+        less = two.entries[name]
+        flops, moved = more.flops - less.flops, more.bytes - less.bytes
+        found.append(Cost(name, more.calls, flops, moved, less.flops - 2 * flops, less.bytes - 2 * moved))
     return sorted(found, key=lambda cost: -cost.bytes)
 
 
