@@ -9,12 +9,14 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+import tinygrad_effnet
+
 logger = logging.getLogger(__name__)
 
 PACKAGE = "tinygrad_effnet"
 MODULES = (
-    *("", "backends", "data", "memory", "nn", "nn.init", "ops", "optim", "stepper", "testing", "training", "weights"),
-    *("training.checks", "training.report"),
+    *("", "backends", "memory", "nn", "nn.init", "ops", "optim"),
+    *(*tinygrad_effnet._LAZY, "training.checks", "training.report"),
 )
 
 
