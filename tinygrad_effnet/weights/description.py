@@ -156,7 +156,7 @@ def _dialect_of(arrays: Arrays, path: Path) -> str:
             return dialect
     raise WeightsError(
         f"{path} has none of the names of an EfficientNet or MobileNetV2 in any dialect ({', '.join(_SIGNS)}); its "
-        f"first are {shortened(list(arrays), 4)}"
+        f"first are {shortened(sorted(arrays), 4)}"
     )
 
 
