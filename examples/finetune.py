@@ -6,8 +6,8 @@
     python examples/finetune.py --data DIR --weights efficientnet_b0_rwightman-7f5810bc.pth --size 224
 
 DIR holds a folder of photographs for each class. First a new classifier is fitted to what the network already sees,
-everything else frozen; then the rest learns as well, the early stages slowest. Each step is a run of its own, in a
-folder below --out. ``--from-scratch`` trains once more with as many epochs and no head start, to compare.
+everything else frozen; then the rest learns as well, with --weights the early stages slowest. Each step is a run of
+its own, in a folder below --out. ``--from-scratch`` trains once more with as many epochs and no head start, to compare.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a so
 from tinygrad_effnet import training
 from tinygrad_effnet.commands.flags import add_settings, settings_of
 
-# Early stages see edges and colours, which are everywhere the same. Flags count for more than these.
-SETTINGS = {"epochs": 8, "freeze": "stem", "lr_scale": 0.3, "lr_scales": "stages.0=0.03,stages.1=0.1,stages.2=0.1"}
+# Of weights that know photographs the early stages are kept: they see edges and colours, which are everywhere the same.
+# From drawings it is a longer way, and everything must go it. Flags count for more than either.
+CLOSE = {"freeze": "stem", "lr_scale": 0.3, "lr_scales": "stages.0=0.03,stages.1=0.1,stages.2=0.1"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--out", default="runs", metavar="DIR", help="folder of all runs (default: runs)")
-    add(
-        "--first-epochs", type=int, default=6, metavar="N", help="on the fictional cars, without --weights (default: 6)"
-    )
+    add("--first-epochs", type=int, default=6, metavar="N", help="on the fictional cars, if any (default: 6)")
     add("--head-epochs", type=int, default=3, metavar="N", help="of the classifier alone (default: 3)")
     add("--from-scratch", action="store_true", help="train without a head start as well")
     add_settings(parser)
     given = vars(parser.parse_args(arguments))
     try:
-        config = training.TrainConfig(**{**SETTINGS, **settings_of(given)})
+        settings = settings_of(given)
+        config = training.TrainConfig(**{"epochs": 8, **(CLOSE if settings.get("weights") else {}), **settings})
         if config.data is None:
             parser.error("--data DIR is needed: a folder of photographs for each class")
         steps = fine_tune(config, given["first_epochs"], given["head_epochs"], given["out"])
