@@ -86,3 +86,11 @@ def test_equal_names_are_equal_sizes(shape: list[int], data: st.DataObject) -> N
     else:
         with pytest.raises(ValueError, match="axis"):
             check(text, tuple(shape))
+
+
+def test_axes_of_vectors() -> None:
+    contract = Contract("x: N C ..., gamma: C, other: C N -> N C ...")
+    assert [contract.axis_of(i) for i in range(3)] == [None, 1, None]
+    assert Contract("x: n k, w: m k, bias: m -> n m").axis_of(2) is None
+    assert Contract("x: n k, bias: k -> n k").axis_of(1) is None  # the last: as broadcasting has it
+    assert Contract("x: ... C k, gamma: C -> ... C k").axis_of(1) is None  # counted from the right

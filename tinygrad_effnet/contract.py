@@ -36,6 +36,14 @@ class Contract:
         name = self.operands[min(index, len(self.operands) - 1)][0]
         return f"{name[1:]}[{index}]" if name.startswith("*") else name
 
+    def axis_of(self, index: int) -> int | None:
+        """Which axis of the first input this one counts along, such as channels; None where it broadcasts as usual."""
+        first, own = self.operands[0][1], self.operands[min(index, len(self.operands) - 1)][1]
+        if len(own) != 1 or own[0] not in first[:-1]:
+            return None
+        axis = first.index(own[0])
+        return None if "..." in first[: axis + 1] else axis
+
     def check(self, op: Any, arrays: Sequence[Any]) -> None:
         """Raise ValueError where the arrays' shapes break the contract."""
         if self.is_trivial:

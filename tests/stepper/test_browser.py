@@ -281,11 +281,53 @@ def test_the_gradient_of_a_broadcast_operand_is_shown_as_a_sum(visit, tmp_path) 
         )
 
     assert worked("mul") == [
-        "b̄[1, 0] = 40 · 14 + 50 · 25 + 60 · 24 = 3250\n\nThis entry was repeated for 3 entries of the result, outlined "
+        "b̄[1, 0] = 40 · 14 + 50 · 25 + 60 · 24 = 3250\n\nThis entry was used for 3 entries of the result, outlined "
         "below in ȳ; what the rule gives for each is added up.\n\nb̄[1, 0] = 3250",
         [3, 4, 5],
     ]
     assert worked("add")[0].startswith("b̄[2] = 21 + (-480) = -459") and worked("add")[1] == [2, 5]
+
+
+def value_of(written: str) -> float:
+    """Of the right-hand side of a formula with numbers, as the page writes it."""
+    for sign, plain in (("−", "-"), ("·", "*"), ("√(", "sqrt("), ("∞", "inf")):
+        written = written.replace(sign, plain)
+    return eval(written.split(" = ")[1], {"sqrt": np.sqrt})
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_is_worked_out_with_the_numbers_of_its_channel(visit, tmp_path, training) -> None:
+    rng = np.random.default_rng(5)
+    x = tg.Tensor(rng.normal(2, 3, (2, 3, 2, 3)), requires_grad=True)  # as many columns as channels
+    vectors = [tg.Tensor(rng.uniform(1, 2, 3), requires_grad=True) for _ in range(4)]
+    mean, var, weight, bias = vectors if not training else (None, None, *vectors[2:])
+    with record() as run:
+        y = tg.batch_norm(x, mean, var, weight, bias, training)
+        y.backward(rng.normal(size=y.shape))
+    page = visit(run.page(tmp_path / "page.html"))
+    op = "batch_norm" if training else "scale_shift"
+    for phase in ("forward", "backward"):
+        step = run[run.until(op=op, phase=phase)]
+        assert len(step.outputs) == (1 if phase == "forward" else 3)
+        for i, out in enumerate(step.outputs):
+            for index in np.ndindex(out.value.shape):
+                lines = page.evaluate(
+                    """([k, i, index]) => {
+                        go(k);
+                        choose(STEPS[k], 'out', i, index);
+                        return [...document.querySelectorAll('#numbers p')].map((line) => line.textContent);
+                    }""",
+                    [step.index, i, list(index)],
+                )
+                assert value_of(lines[0].removesuffix(", channel by channel")) == pytest.approx(
+                    out.value.at(index), rel=5e-3, abs=5e-3
+                )
+                if training and len(index) == 4:
+                    channel = x.numpy()[:, index[1]]
+                    normal = (x.numpy()[index] - channel.mean()) / np.sqrt(channel.var() + 1e-5)
+                    listed = dict(entry.split(" = ") for entry in lines[-2].removeprefix("at this entry: ").split(", "))
+                    assert float(listed["μ"]) == pytest.approx(channel.mean(), rel=1e-6)
+                    assert float(listed["x̂"]) == pytest.approx(normal, rel=1e-5)
 
 
 @pytest.mark.parametrize("by", ["srcdoc", "file"])

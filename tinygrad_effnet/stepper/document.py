@@ -18,7 +18,7 @@ from .explain import formula_of
 from .layout import HEIGHT, WIDTH, levels
 from .mathml import statements
 from .snapshot import Snapshot
-from .steps import PHASES, Operand, Place, Step, Terms
+from .steps import FORWARD, PHASES, Operand, Place, Step, Terms
 from .updates import largest_gradient, worked_update
 
 
@@ -95,6 +95,10 @@ class Document:
             made["at"] = largest_gradient(step)
         if step.kind is not None and getattr(step.kind, "kinks", "none") != "none":
             optional["kinks"] = step.kind.kinks
+        contract = getattr(step.kind, "contract", None)
+        if contract is not None and step.phase == FORWARD:
+            axes = [contract.axis_of(i) for i in range(len(step.inputs))]
+            optional["axes"] = axes if any(axis is not None for axis in axes) else None
         # most steps lack most of these
         made.update(
             {

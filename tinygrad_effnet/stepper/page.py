@@ -16,6 +16,7 @@ from typing import Any
 from .document import Document
 from .steps import Step
 
+SCRIPTS = ("values.js", "terms.js", "numbers.js", "stepper.js")  # in the order in which each needs those before it
 DETAIL = (4096, 1024, 512, 256, 128, 64, 32, 16)  # entries of an array, from the most to the least
 
 
@@ -41,8 +42,8 @@ def fitted(steps: Sequence[Step], title: str, most_bytes: int, caller: str, star
 
 def render(document: Document) -> str:
     """The whole file as text."""
-    parts = {name: _asset(name) for name in ("template.html", "style.css", "values.js", "terms.js", "stepper.js")}
-    script = "\n".join(parts[name] for name in ("values.js", "terms.js", "stepper.js"))
+    parts = {name: _asset(name) for name in ("template.html", "style.css", *SCRIPTS)}
+    script = "\n".join(parts[name] for name in SCRIPTS)
     formulas = "\n".join(
         f'<template id="formula-{i}">{formula}</template>' for i, formula in enumerate(document.formulas)
     )

@@ -289,8 +289,8 @@ function showNumbers(step, out, index) {
   } else if (repeatedFor(step, out, index)) {
     parts.push(...addedUp(step, out, name, repeatedFor(step, out, index), exact(kept, shown.dtype)));
   } else {
-    const found = numbersAt(step, out, index), sentence = substituted(DATA.texts[step.f], out[0], found);
-    if (sentence && step.p < 2) parts.push(element('p', { class: 'numbers' }, sentence));
+    const found = numbersAt(step, out, index);
+    if (step.p < 2) for (const sentence of sentences(step, out, found)) parts.push(element('p', { class: 'numbers' }, sentence));
     const list = [...found].filter(([key]) => key !== nfc(out[0])).map(([key, [number, dtype]]) => `${key} = ${exact(number, dtype)}`);
     if (list.length && step.p < 2) parts.push(element('p', { class: 'numbers' }, `at this entry: ${list.join(', ')}`));
   }
@@ -305,13 +305,13 @@ function showNumbers(step, out, index) {
 /** What the rule gives for each entry that a broadcast operand was repeated for, and their sum. */
 function addedUp(step, out, name, places, sum) {
   const gradient = value(step.in[0][1]), right = (place) => {
-    const sentence = substituted(DATA.texts[step.f], out[0], numbersAtIndex(step, out, gradient.shape, place));
+    const sentence = substituted(statementOf(DATA.texts[step.f], out[0]).replace('Σ ', ''), numbersAtIndex(step, out, gradient.shape, place));
     return sentence.slice(sentence.indexOf('=') + 1).trim();
   };
   chosen.marks.set(step.in[0][1], places.map((place) => gradient.place(place)).filter((place) => place >= 0));
   const terms = places.slice(0, 12).map(right), more = places.length - terms.length, parts = [];
   if (terms.every(Boolean)) parts.push(element('p', { class: 'numbers' }, `${name} = ${terms.join(' + ')}${more ? ` + ${more} more` : ''} = ${sum}`));
-  parts.push(element('p', { class: 'quiet' }, `This entry was repeated for ${places.length} entries of the result, outlined below in ȳ; what the rule gives for each is added up.`));
+  parts.push(element('p', { class: 'quiet' }, `This entry was used for ${places.length} entries of the result, outlined below in ȳ; what the rule gives for each is added up.`));
   return parts;
 }
 

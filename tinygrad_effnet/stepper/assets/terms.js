@@ -1,6 +1,4 @@
-// Terms: the sum of products behind a chosen entry, and the numbers that stand in a formula there.
-
-const nfc = (text) => text.normalize('NFC');
+// Terms: the sum of products behind a chosen entry.
 
 /** Pairs of indices: the factors of y (w, x), of x̄ (w, ȳ) and of w̄ (ȳ, x). The same as terms.py. */
 function* convolutionPairs(step, role, at) {
@@ -62,56 +60,4 @@ function termsAt(step, out, at) {
   }
   const extra = role === 'y' && made.op === 'linear' && made.in[2] ? value(made.in[2][1]).at([at[1]]) : 0;
   return { factors: [a, b], terms, count: terms.length, sum: sum + extra, extra };
-}
-
-/** The entries of ȳ for which an entry of a broadcast operand was repeated, as indices; null where it was not. */
-function repeatedFor(step, out, at) {
-  if (step.p !== 1 || !(step.inner || []).includes('sum_to')) return null;
-  const full = value(step.in[0][1]).shape, own = value(out[1]).shape, missing = full.length - own.length;
-  const count = full.reduce((a, b) => a * b, 1) / Math.max(1, own.reduce((a, b) => a * b, 1));
-  if (count <= 1 || count > 20000 || !own.every((size, axis) => size === 1 || size === full[missing + axis])) return null;
-  let places = [[]];
-  full.forEach((size, axis) => {
-    const repeated = axis < missing || own[axis - missing] === 1;
-    const along = repeated ? Array.from({ length: size }, (_, i) => i) : [at[axis - missing]];
-    places = places.flatMap((place) => along.map((i) => [...place, i]));
-  });
-  return places;
-}
-
-/** The entries that stand in the formula at an index of an output: name, number, dtype. */
-function numbersAt(step, out, at) {
-  return numbersAtIndex(step, out, value(out[1]).shape, at);
-}
-
-/** The same at an index of a shape that the output was broadcast to. */
-function numbersAtIndex(step, out, shape, at) {
-  const made = step.p === 1 ? DATA.steps[step.of] : null;
-  const operands = [...(made ? made.in : []), ...(made ? made.out : []), ...step.in, out], found = new Map();
-  for (const operand of operands) {
-    const own = value(operand[1]), fits = own.shape.every((size, k) => {
-      const other = shape[shape.length - own.shape.length + k];
-      return size === 1 || size === other;
-    });
-    if (own.shape.length > shape.length || !fits) continue;
-    const number = own.behind(at);
-    if (number !== null) found.set(nfc(operand[0]), [number, own.dtype]);
-  }
-  return found;
-}
-
-/** The formula's text with numbers for names, where it goes entry by entry. */
-function substituted(text, name, found) {
-  const statements = nfc(text).split(/,? {2,}|\n/), own = statements.find((part) => part.startsWith(`${nfc(name)} =`) || part.startsWith(`${nfc(name)}[`));
-  if (!own && name !== 'y') return '';
-  // what is gathered from other entries too, such as a mean, cannot be written with the numbers of this one
-  if (/Σ|∏|\bmean\b|\bsum\b|\b(max|min) /u.test(own || statements[0])) return '';
-  let replaced = 0;
-  const pieces = (own || statements[0]).split(/([\p{L}][\p{M}]*(?:[\p{L}\p{Nd}_₀-₉][\p{M}]*)*(?:\[n\])?)/u).map((piece) => {
-    const entry = found.get(piece.replace('[n]', ''));
-    if (!entry) return piece;
-    replaced++;
-    return entry[0] < 0 ? `(${short(entry[0])})` : short(entry[0]);
-  });
-  return replaced > 1 ? pieces.join('') : '';
 }
