@@ -76,6 +76,33 @@ def test_a_whole_network_draws_the_same_masks(backend):
     np.testing.assert_allclose(ways[1], ways[0], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_whole_network_is_the_same_either_way(backend, training):
+    """Its stem and first block too, which fused operations cut at another place than modules do."""
+    x = tg.Tensor(np.random.default_rng(0).standard_normal((4, 3, 33, 40)))
+    ways = []
+    for fused in (False, True):
+        tg.manual_seed(5)
+        with tg.use_backend(backend):
+            ways.append(run(nn.EfficientNet("b0", 5, fused=fused).double(), x, training))
+    for plain, fused in zip(*ways, strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-6, atol=1e-8)
+
+
+def test_a_block_takes_its_stem_over_in_training_and_unwatched():
+    net, x = nn.EfficientNet("b0", 5, fused=True), images(channels=3, dtype="float32")
+    assert "depthwise_conv2d" not in used(lambda: net(x))
+    assert "depthwise_conv2d" in used(lambda: net.eval()(x))
+    net.train()
+    for name in ("stem", "stem.norm", "stages", "stages.0", "stages.0.0"):
+        seen = []
+        hook = net.get_submodule(name).register_forward_hook(lambda module, *rest, seen=seen: seen.append(module))
+        assert "depthwise_conv2d" in used(lambda: net(x))
+        assert seen == [net.get_submodule(name)]
+        hook.remove()
+
+
 def test_names_of_the_state_do_not_depend_on_the_path():
     assert list(block(True).state_dict()) == list(block(False).state_dict())
 

@@ -13,7 +13,7 @@ from .activations import SiLU
 from .folding import whole_block, whole_layer
 from .fusing import is_plain, is_unwatched, wants_fused
 from .layers import BatchNorm2d, Conv2d, StochasticDepth
-from .module import Module
+from .module import Module, around_calls
 
 
 class ConvNormAct(Module):
@@ -193,7 +193,7 @@ class MBConv(_Residual):
         if whole is not None:
             return whole
         if fused and self.is_plain:
-            return self._end(self._fused(x), x, True)
+            return self._end(self._fused(x, self.expand), x, True)
         y = x if self.expand is None else self.expand(x)
         y = self.depthwise(y)
         if self.squeeze_excite is not None:
@@ -211,17 +211,25 @@ class MBConv(_Residual):
             and self._end_is_plain
         )
 
-    def _fused(self, x: Tensor) -> Tensor:
-        """All that comes before the end."""
-        depthwise, se = self.depthwise, self.squeeze_excite
-        if self.expand is None:
-            y = depthwise.conv(x)
+    def takes_over(self, stem: ConvNormAct, x: Tensor) -> bool:
+        """Whether `after` may stand for ``stem`` and this: in training, and where nobody watches either."""
+        fused = wants_fused(stem.fused, x) and wants_fused(self.fused, x)
+        begins = self.expand is None and not self.has_skip and stem.is_plain and stem.act is not None
+        return fused and begins and self.training and self.is_plain and is_unwatched(self) and not around_calls
+
+    def after(self, stem: ConvNormAct, x: Tensor) -> Tensor:
+        """self(stem(x)): a block that does not widen begins with a depthwise convolution, whose fused operation has
+        room for the batch norm and the SiLU before it."""
+        return self._end(self._fused(x, stem), x, True)
+
+    def _fused(self, x: Tensor, before: ConvNormAct | None) -> Tensor:
+        """All that comes before the end; ``before``: the layer before the depthwise convolution, if x is its input."""
+        depthwise, se, conv = self.depthwise, self.squeeze_excite, self.depthwise.conv
+        if before is None:
+            y = conv(x)
         else:
-            conv = depthwise.conv
-            raw = self.expand.conv(x)
-            y = ops.norm_silu_depthwise(
-                raw, self.expand.norm.begin(), conv.weight, conv.stride, conv.padding, conv.dilation
-            )
+            raw, norm = before.conv(x), before.norm.begin()
+            y = ops.norm_silu_depthwise(raw, norm, conv.weight, conv.stride, conv.padding, conv.dilation)
         if se is None:
             return ops.norm_silu(y, depthwise.norm.begin())
         return ops.norm_silu_squeeze_excite(y, depthwise.norm.begin(), *se.weights)

@@ -14,6 +14,7 @@ from ..ops.window import PaddingLike
 from ..tensor import Tensor
 from . import init
 from .activations import Flatten, SiLU
+from .fusing import is_unwatched
 from .layers import AdaptiveAvgPool2d, Conv2d, Dropout, Linear, Sequential
 from .mbconv import ConvNormAct, FusedMBConv, MBConv
 from .module import Module
@@ -140,8 +141,20 @@ class StagedNet(Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature maps before pooling, (N, channels, H/32, W/32)."""
-        x = self.stages(self.stem(x))
+        x = self._staged(x)
         return x if self.head is None else self.head(x)
+
+    def _staged(self, x: Tensor) -> Tensor:
+        """The stages' result on images."""
+        stage, *stages = self.stages
+        block, *blocks = stage.children()
+        unwatched = is_unwatched(self.stages) and is_unwatched(stage)
+        if not (unwatched and isinstance(block, MBConv) and block.takes_over(self.stem, x)):
+            return self.stages(self.stem(x))
+        x = block.after(self.stem, x)
+        for layer in (*blocks, *stages):
+            x = layer(x)
+        return x
 
     def forward_pyramid(self, x: Tensor) -> list[Tensor]:
         """The last feature maps at each scale, largest first; see ``features_only``."""

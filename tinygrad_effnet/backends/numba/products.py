@@ -32,6 +32,7 @@ from .tile import BYTES, ROWS, dot_shape
 
 WORTH = 1 << 16  # multiply-adds from which a second thread pays for itself
 NEAR = 384 << 10  # bytes of the second cache that a block of `dots` may fill
+SHORT = 64  # terms of a sum below which adding up a tile's vectors would cost more than transposing b
 LONG = 4096  # terms of a sum that are worth a partial sum of their own
 STREAM_FROM = 24 << 20  # bytes of a result that would only push other data out of the last cache
 
@@ -156,5 +157,7 @@ def _product(a: Array, b: Array, threads: int) -> Array:
     a = a if a.flags.c_contiguous or a.T.flags.c_contiguous else plain(a)
     b = b if b.flags.c_contiguous or b.T.flags.c_contiguous else plain(b)
     if a.flags.c_contiguous and b.T.flags.c_contiguous:
-        return dots(a, b.T, threads)
+        if a.shape[1] >= SHORT:
+            return dots(a, b.T, threads)
+        b = plain(b)
     return outer(a, b, threads) if b.flags.c_contiguous else outer(b.T, a.T, threads).T
