@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...base import Array, Block, Layer, Window
+from ..layout import empty
 from .tiles import FINISHES, GROUP, LANES, WINDOWS
 
 F32 = np.float32
@@ -36,6 +37,7 @@ class PackedBlock(NamedTuple):
     arrays: BlockArrays
     act: int
     widens: bool
+    plans: dict[Any, Any]  # of `kernels`, by window, images' shape and threads
 
 
 class LayerArrays(NamedTuple):
@@ -50,6 +52,7 @@ class LayerArrays(NamedTuple):
 class PackedLayer(NamedTuple):
     arrays: LayerArrays
     act: int
+    plans: dict[Any, Any]  # of `kernels`, by window, images' shape and threads
 
 
 def columns(w: Array) -> Array:
@@ -62,7 +65,7 @@ def columns(w: Array) -> Array:
         part = np.zeros((depth, wide), F32)
         part[:, : len(group)] = group.T
         parts.append(part.reshape(-1))
-    return np.concatenate(parts)
+    return aligned(np.concatenate(parts))
 
 
 def filters(w: Array) -> Array:
@@ -70,13 +73,20 @@ def filters(w: Array) -> Array:
     channels, taps = len(w), w[0].size
     padded = np.zeros((-(-channels // GROUP) * GROUP, taps), F32)
     padded[:channels] = w.reshape(channels, taps)
-    return np.ascontiguousarray(padded.reshape(-1, GROUP, taps).swapaxes(1, 2)).reshape(-1)
+    return aligned(padded.reshape(-1, GROUP, taps).swapaxes(1, 2))
 
 
 def shifts(b: Array) -> Array:
     padded = np.zeros(-(-len(b) // GROUP) * GROUP, F32)
     padded[: len(b)] = b
-    return padded
+    return aligned(padded)
+
+
+def aligned(x: Array) -> Array:
+    """A flat copy that begins where a line of the cache does, so that no vector lies across two."""
+    y = empty((x.size,), F32)
+    y.reshape(x.shape)[...] = x
+    return y
 
 
 def pack_layer(layer: Layer) -> PackedLayer | None:
@@ -86,7 +96,7 @@ def pack_layer(layer: Layer) -> PackedLayer | None:
         return None
     rows = w.transpose(0, 2, 3, 1).reshape(len(w), -1)
     arrays = LayerArrays(rows.shape[1], len(w), columns(rows), shifts(layer.shift))
-    return PackedLayer(arrays, FINISHES.index(layer.act))
+    return PackedLayer(arrays, FINISHES.index(layer.act), {})
 
 
 def takes_layer(window: Window) -> bool:
@@ -108,8 +118,8 @@ def pack_block(block: Block) -> PackedBlock | None:
     gates = (nothing,) * 4
     if squeeze is not None:
         gates = (
-            flat(squeeze[0].reshape(squeezed, hidden)), flat(squeeze[1]),
-            flat(squeeze[2].reshape(hidden, squeezed).T), flat(squeeze[3]),
+            aligned(squeeze[0].reshape(squeezed, hidden)), aligned(squeeze[1]),
+            aligned(squeeze[2].reshape(hidden, squeezed).T), aligned(squeeze[3]),
         )  # fmt: skip
     packed = BlockArrays(
         hidden, len(project.weight), squeezed, FINISHES.index("add" if block.skip else "none"), squeeze is not None,
@@ -118,7 +128,7 @@ def pack_block(block: Block) -> PackedBlock | None:
         filters(depthwise.weight), shifts(depthwise.shift), *gates,
         columns(project.weight[:, :, 0, 0]), shifts(project.shift),
     )  # fmt: skip
-    return PackedBlock(packed, FINISHES.index(depthwise.act), widen is not None)
+    return PackedBlock(packed, FINISHES.index(depthwise.act), widen is not None, {})
 
 
 def takes_block(window: Window) -> bool:
@@ -133,7 +143,3 @@ def is_such(layer: Layer, shape: tuple[int, ...], groups: int, act: str) -> bool
 
 def fits(*arrays: Array) -> bool:
     return all([array.dtype == F32 for array in arrays])
-
-
-def flat(x: Array) -> Array:
-    return np.ascontiguousarray(x).reshape(-1)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..activation import sigmoid
 from ..block import block
+from ..convolution import copy_run, reach
 from ..jit import Index, inner, pointwise
 from .tiles import GROUP, LANES, PIXELS, product_tile, window_tile
 
@@ -50,16 +51,18 @@ def widen(
     """Rows ``first`` to ``last`` of h, the uppermost in which is row ``above``, for a group of channels."""
     height, width, depth, channels, _, _, _, _, _, left, act, _ = sizes
     vectors, _ = vectors_of(group, channels)
-    p, end = first * width, last * width
+    p, end, tile = first * width, last * width, 0
     while p < end:
         row, column = p // width, p % width
         count = min(PIXELS, end - p)
         to = ((row - above) * pitch + left + column) * GROUP
         product_tile(
-            act, vectors, x, (image * height * width + p) * depth, depth, depth, w, group * depth * GROUP,
+            act, vectors, x, (image * height * width + p) * depth, depth, 1, depth, w, group * depth * GROUP,
             shift, group * GROUP, h, to, h, to, column, width, GROUP, (pitch - width + 1) * GROUP, count, LANES,
+            (group + 1) * depth * GROUP + tile * depth * LANES,
         )  # fmt: skip
         p += count
+        tile = min(tile + 1, vectors)
 
 
 @inner
@@ -163,35 +166,54 @@ def scale(z: Any, first: int, count: int, channels: int, gate: Any, scaled: Any)
 
 
 @block
-def see(x: Any, image: int, sizes: Seen, first: int, count: int, seen: Any) -> None:
-    """seen[q, i, j, c] = x at tap (i, j) of output pixel ``first`` + q, 0 outside the image; x lies by its strides."""
+def see(x: Any, image: int, sizes: Seen, first: int, count: int, seen: Any, pixel: int, term: int) -> None:
+    """What output pixel ``first`` + q sees at tap (i, j), 0 outside the image; x lies by its strides.
+
+    Pixels of ``seen`` lie ``pixel`` numbers apart, and the terms (i, j, c) of one of them ``term``.
+    """
     height, width, channels, out_width, size, stride, top, left, by_image, by_row, by_column, by_channel = sizes
-    for q in range(count):
-        row, column = (first + q) // out_width * stride - top, (first + q) % out_width * stride - left
+    done = 0
+    while done < count:  # the outputs of one row at a time
+        row, start = (first + done) // out_width * stride - top, (first + done) % out_width
+        run = min(out_width - start, count - done)
         for i in range(size):
             for j in range(size):
-                to = ((q * size + i) * size + j) * channels
-                if row + i < 0 or row + i >= height or column + j < 0 or column + j >= width:
-                    clear(seen, to, channels)
-                    continue
-                at = image * by_image + (row + i) * by_row + (column + j) * by_column
-                for c in range(Index(channels)):
-                    seen[Index(to) + c] = x[Index(at) + c * Index(by_channel)]
+                to = done * pixel + (i * size + j) * channels * term
+                begin, end = reach(j, stride, 1, left, width, out_width)
+                begin, end = max(begin - start, 0), min(end - start, run)  # of the outputs that meet a real pixel
+                if row + i < 0 or row + i >= height or begin >= end:
+                    begin, end = run, run
+                at = image * by_image + (row + i) * by_row + ((start + begin) * stride - left + j) * by_column
+                if term == 1:
+                    for q in range(run):
+                        if begin <= q < end:
+                            copy_run(
+                                x, at + (q - begin) * stride * by_column, by_channel, channels, seen, to + q * pixel
+                            )
+                        else:
+                            clear(seen, to + q * pixel, channels)
+                else:
+                    for c in range(channels):
+                        clear(seen, to + c * term, begin)
+                        copy_run(x, at + c * by_channel, stride * by_column, end - begin, seen, to + c * term + begin)
+                        clear(seen, to + c * term + end, run - end)
+        done += run
 
 
 @block
 def multiply(
-    x: Any, ix: int, depth: int, count: int, w: Any, shift: Any, first: int, last: int, channels: int, finish: int,
-    y: Any, iy: int, skip: Any,
+    x: Any, ix: int, row: int, term: int, depth: int, count: int, w: Any, shift: Any, first: int, last: int,
+    channels: int, finish: int, y: Any, iy: int, skip: Any,
 ) -> None:  # fmt: skip
-    """y[iy + p channels + c] = finish(shift[c] + Σₖ x[ix + p depth + k] w[k, c]) for groups ``first`` to ``last``."""
+    """y[iy + p channels + c] = finish(shift[c] + Σₖ x[ix + p row + k term] w[k, c]), groups ``first`` to ``last``."""
     for group in range(first, last):
         vectors, lanes = vectors_of(group, channels)
         for p in range(0, count, PIXELS):
             to = iy + p * channels + group * GROUP
             product_tile(
-                finish, vectors, x, ix + p * depth, depth, depth, w, group * depth * GROUP, shift, group * GROUP,
+                finish, vectors, x, ix + p * row, row, term, depth, w, group * depth * GROUP, shift, group * GROUP,
                 y, to, skip, to, 0, PIXELS + 1, channels, channels, min(PIXELS, count - p), lanes,
+                (group + 1) * depth * GROUP + min(p // PIXELS, vectors) * depth * LANES,
             )  # fmt: skip
 
 

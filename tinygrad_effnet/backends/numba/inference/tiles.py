@@ -45,10 +45,12 @@ class _Float32(Code):
         return ir.Constant(self.vector, [number] * self.width)
 
     def least(self, a: Any, b: Any) -> Any:
-        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+        """The smaller; ``a`` where it is NaN."""
+        return self.builder.select(self.builder.fcmp_unordered("<", a, b), a, b)
 
     def most(self, a: Any, b: Any) -> Any:
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+        """The larger; ``a`` where it is NaN."""
+        return self.builder.select(self.builder.fcmp_unordered(">", a, b), a, b)
 
     def silu(self, x: Any) -> Any:
         """x / (1 + 2^t), t = -x log2(e): 2^t is 2^f, a polynomial, times 2^n, n whole, which goes into the exponent."""
@@ -131,23 +133,29 @@ def _each(name: str, context: Any, builder: Any, kinds: Any, wanted: Any, args: 
 
 
 def _product(
-    code: _Float32, finish: int, vectors: int, x: Any, row: Any, depth: Any, w: Any, shift: Any, y: Any, skip: Any,
-    column: Any, width: Any, step: Any, gap: Any, count: Any, lanes: Any,
+    code: _Float32, finish: int, vectors: int, x: Any, row: Any, term: Any, depth: Any, w: Any, shift: Any, y: Any,
+    skip: Any, column: Any, width: Any, step: Any, gap: Any, count: Any, lanes: Any, ahead: Any,
 ) -> None:  # fmt: skip
     builder = code.builder
     lines = code.lines(row, count, PIXELS)
     places = [j * code.width for j in range(vectors)]
 
     def rank_one(_: Any, state: list[Any]) -> list[Any]:
-        px, pw, *sums = state
+        px, pw, coming, *sums = state
         seen = [code.load(pw, place) for place in places]
+        code.prefetch(coming, 0)
         numbers = [code.broadcast(builder.load(builder.gep(px, [line]))) for line in lines]
         pairs = [(number, vector) for number in numbers for vector in seen]
         sums = [code.multiply_add(*pair, s) for pair, s in zip(pairs, sums, strict=True)]
-        return [builder.gep(px, [INT(1)]), builder.gep(pw, [INT(vectors * code.width)]), *sums]
+        return [
+            builder.gep(px, [term]),
+            builder.gep(pw, [INT(vectors * code.width)]),
+            builder.gep(coming, [INT(code.width)]),
+            *sums,
+        ]
 
     start = [code.load(shift, place) for place in places]
-    _, _, *sums = code.loop(depth, [x, w, *start * PIXELS], rank_one)
+    _, _, _, *sums = code.loop(depth, [x, w, ahead, *start * PIXELS], rank_one)
     at = INT(0)
     last = builder.sub(width, INT(1))
     for i in range(PIXELS):
@@ -160,26 +168,36 @@ def _product(
 
 @intrinsic
 def product_tile(
-    typingctx: Any, finish: Any, vectors: Any, x: Any, ix: Any, row: Any, depth: Any, w: Any, iw: Any, shift: Any,
-    ishift: Any, y: Any, iy: Any, skip: Any, iskip: Any, column: Any, width: Any, step: Any, gap: Any, count: Any,
-    lanes: Any,
+    typingctx: Any, finish: Any, vectors: Any, x: Any, ix: Any, row: Any, term: Any, depth: Any, w: Any, iw: Any,
+    shift: Any, ishift: Any, y: Any, iy: Any, skip: Any, iskip: Any, column: Any, width: Any, step: Any, gap: Any,
+    count: Any, lanes: Any, ahead: Any,
 ) -> Any:  # fmt: skip
     """y[p, c] = finish(shift[c] + Σₖ x[p, k] w[k, c]) for ``count`` pixels p and the channels of ``vectors`` vectors.
 
-    Pixel p of x begins at ix + p row. The first of y begins at iy and is in ``column`` of an image ``width`` pixels
+    x[p, k] lies at ix + p row + k term. The first of y begins at iy and is in ``column`` of an image ``width`` pixels
     wide; the next begins ``step`` further on, or ``gap`` where a row of the image ends. Only ``lanes`` numbers of the
-    last vector are written. ``skip`` lies as y does.
+    last vector are written. ``skip`` lies as y does. Meanwhile ``depth`` vectors from w[ahead] on are fetched into the
+    second cache: of a single image the weights are most of what is read, each once.
     """
     i = types.int64
-    signature = types.void(i, i, x, i, i, i, w, i, shift, i, y, i, skip, i, i, i, i, i, i, i)
+    signature = types.void(i, i, x, i, i, i, i, w, i, shift, i, y, i, skip, i, i, i, i, i, i, i, i)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        f, v, x_, ix_, row_, depth_, w_, iw_, s_, is_, y_, iy_, skip_, iskip_, *rest = values
+        f, v, x_, ix_, row_, term_, depth_, w_, iw_, s_, is_, y_, iy_, skip_, iskip_, *rest, ahead_ = values
         code = _Float32(context, builder)
         px, pw, ps = code.pointer(x, x_, ix_), code.pointer(w, w_, iw_), code.pointer(shift, s_, is_)
         py, pskip = code.pointer(y, y_, iy_), code.pointer(skip, skip_, iskip_)
+        pa = code.pointer(w, w_, ahead_)
         kinds = [(f, v) for f in range(len(FINISHES)) for v in range(1, VECTORS + 1)]
-        _each("product", context, builder, kinds, (f, v), [px, row_, depth_, pw, ps, py, pskip, *rest], _product)
+        _each(
+            "product",
+            context,
+            builder,
+            kinds,
+            (f, v),
+            [px, row_, term_, depth_, pw, ps, py, pskip, *rest, pa],
+            _product,
+        )
         return context.get_dummy_value()
 
     return signature, generate
