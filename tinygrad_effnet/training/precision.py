@@ -107,7 +107,7 @@ def prepare(precision: str, model: Module) -> HalfTwin | None:
         if precision != "float32":
             raise ConfigError(
                 f"precision: got {precision!r}, but the network lies on the host, which trains in float32; give "
-                "--backend cupy, or leave --precision out"
+                "--backend cupy, or --precision float32"
             )
         return None
     from ..backends.cupy.convolution import use_tf32

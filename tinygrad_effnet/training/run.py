@@ -56,7 +56,7 @@ EXPECTED_ERRORS = (
 )
 # what --resume lets one set anew
 RESUMABLE_CHANGES = frozenset(
-    "epochs workers processes cache limit_batches minutes backend patience checkpoint_minutes".split()
+    "epochs workers processes cache limit_batches minutes backend precision patience checkpoint_minutes".split()
 )
 
 
