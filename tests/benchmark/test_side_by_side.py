@@ -52,6 +52,17 @@ def test_the_control_learns_beside_the_others():
     assert all(len(pair.control.curves[name]) == 1 for name in CURVES)
 
 
+@pytest.mark.slow
+def test_in_float32_fifty_gentle_steps_stay_together():
+    """The rate rises as in 500 steps of warm-up to 2e-3. With faster ones PyTorch leaves itself, too."""
+    pytest.importorskip("torch", reason="PyTorch is the other side")
+    gentle = TrainConfig(size=48, batch_size=16, epochs=1, limit_batches=50, lr=2e-4, warmup=0.98)
+    pair = learn_side_by_side(gentle, told=lambda line: None)
+    assert len(pair.ours.losses) == 50
+    assert pair.difference(50) < 1e-3
+    assert len(set(pair.ours.losses)) == 50  # they do learn
+
+
 def made(seed: int, shift: float) -> Pair:
     ours, theirs = Course([2.0, 1.0, 0.5]), Course([2.0, 1.0 + shift, 0.5])
     for course, end in ((ours, 0.9), (theirs, 0.88)):
