@@ -52,7 +52,7 @@ def test_a_fused_rule_is_counted_as_an_operation_of_its_own():
     made = profile.Profile(Roofs(1, 1))
     block = tg.nn.ConvNormAct(3, 4, 1, act=tg.nn.SiLU(), fused=True)
     x = tg.Tensor(np.random.default_rng(0).normal(size=(2, 3, 5, 5)).astype("f"))
-    with profile._operations_into(made):
+    with profile.operations_into(made):
         y = block(x)
         y.backward(tg.Tensor(np.random.default_rng(1).normal(size=y.shape).astype("f")))
     entry = made.entries["norm_silu" + profile.BACKWARD]

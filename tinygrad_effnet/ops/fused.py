@@ -52,8 +52,10 @@ class _Fused(Op):
         self.eps, self.given = eps, given
 
     def given_as(self, dtype: Any) -> Given:
-        """The given statistics in the dtype that is computed with; a GPU computes with wider ones than half."""
-        if self.given is None or (is_half(dtype) and is_on_device(self.given[0])):
+        """The given statistics in the dtype that is computed with, if that is one of numbers; a GPU computes with wider
+        ones than half.
+        """
+        if self.given is None or dtype.kind == "O" or (is_half(dtype) and is_on_device(self.given[0])):
             return self.given
         return self.given[0].astype(dtype), self.given[1].astype(dtype)
 

@@ -21,6 +21,7 @@ from ..nn import Module
 from ..nn.module import place_of
 from ..optim import clip_grad_norm_
 from ..tensor import Tensor, wrap
+from ..versions import wrote
 from .config import ConfigError
 
 FIRST_SCALE = 2.0**16
@@ -72,6 +73,7 @@ class HalfTwin:
             if weight.grad is None:
                 weight.grad = wrap(gradient)
             else:
+                wrote("HalfTwin.backward()", weight.grad.array)
                 weight.grad.array += gradient
 
     def may_step(self) -> bool:
