@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def run_in_node(site, tmp_path, program):
 def test_a_gradient_under_node_is_the_one_here(site, tmp_path, capsys) -> None:
     found = run_in_node(site, tmp_path, PROGRAM)
     with tg.use_backend("numpy"):
-        exec(compile(PROGRAM, "program.py", "exec"), {})
+        runpy.run_path(str(tmp_path / "program.py"))
     here = json.loads(capsys.readouterr().out)
     assert not found["failed"] and found["bytes"] > 10_000
     np.testing.assert_allclose(json.loads(found["printed"][0]), here, rtol=1e-12)
