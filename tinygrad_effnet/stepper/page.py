@@ -6,13 +6,12 @@ import base64
 import hashlib
 import html
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..files import atomic_write
 from .document import Document
 from .steps import Step
 
@@ -83,21 +82,7 @@ def _hash(text: str) -> str:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """All of it or nothing: under another name first, in the same folder."""
+    """All of it or nothing, in a folder that is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    atomic_write(path, lambda file: file.write(text.encode()))
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
