@@ -3,6 +3,7 @@
 from .checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint, save_weights
 from .config import MODELS, OPTIMIZERS, ConfigError, TrainConfig
 from .failures import DivergedError, OutOfMemoryError
+from .finetune import fine_tune, fine_tuning, without_head_start
 from .history import EpochRecord, History, HistoryError
 from .inference import Classifier, Predictions, predict_all
 from .metrics import ConfusionMatrix, RunningMean, accuracy, classification_report, macro_f1, top_k_accuracy
@@ -34,6 +35,8 @@ __all__ = [
     "accuracy",
     "classification_report",
     "explain",
+    "fine_tune",
+    "fine_tuning",
     "load_checkpoint",
     "load_weights",
     "look_at",
@@ -45,4 +48,5 @@ __all__ = [
     "save_weights",
     "top_k_accuracy",
     "train",
+    "without_head_start",
 ]
