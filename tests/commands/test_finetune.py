@@ -65,3 +65,6 @@ def test_mistakes_are_one_line(finetune, photographs: Path, tmp_path: Path, caps
     assert "none.pth cannot be read" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         finetune.main(FLAGS)
+    assert finetune.main(["--data", "nowhere", "--out", str(tmp_path / "runs"), *FLAGS]) == 1
+    assert "no such folder: nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()  # found before the fictional cars were learnt

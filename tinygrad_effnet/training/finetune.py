@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .build import open_split
 from .config import TrainConfig
 from .run import Result, train
 
@@ -44,6 +45,7 @@ def fine_tune(
     ConfigError, CheckpointError, WeightsError
         As `train`.
     """
+    open_split(config)  # whoever mistypes the folder is told now, and not after the first run
     steps = {}
     start = config.weights
     if start is None:
