@@ -106,12 +106,13 @@ def run(page) -> str:
     return page.text_content("#printed")
 
 
-def test_the_reader_changes_runs_steps_and_stops(page) -> None:
+def test_the_reader_changes_runs_steps_and_stops(site, page) -> None:
+    browsers = pytest.importorskip("playwright.sync_api")
     assert "dy/dx = 2.0" in run(page)
     page.fill("#code", page.input_value("#code").replace("Tensor(2.0", "Tensor(-5.0"))
     page.focus("#code")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.getElementById('printed').textContent.includes('dy/dx = -5.0')", timeout=60_000)
+    page.locator("#printed", has_text="dy/dx = -5.0").wait_for(timeout=60_000)
     page.wait_for_selector("#keep:visible")
 
     steps = page.frame_locator("#steps")
@@ -122,9 +123,7 @@ def test_the_reader_changes_runs_steps_and_stops(page) -> None:
 
     for name in page.eval_on_selector_all("#programs option", "options => options.map((o) => o.value)"):
         page.select_option("#programs", name)
-        page.wait_for_function(
-            "name => fetch(`programs/${name}`).then((r) => r.text()).then((t) => t === code.value)", arg=name
-        )
+        browsers.expect(page.locator("#code")).to_have_value((site / "programs" / name).read_text(encoding="utf-8"))
         run(page)
         assert "Done" in page.text_content("#state"), name
 
