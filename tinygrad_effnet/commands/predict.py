@@ -49,14 +49,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m tinygrad
         paths = photographs_in(given.images)
         if not paths:
             print(f"{asked}: there are no images in {', '.join(given.images)}", file=sys.stderr)
-        if not given.json and paths:
-            print(f"{'probability':>11}  class")
         for answer in look_at(classifier, paths, max(1, given.batch_size)):
             printed.append(_told(classifier, answer, max(1, given.top)))
             if answer.error:
                 print(f"{asked}: {answer.error}", file=sys.stderr)
             elif not given.json:
-                print(_as_table(printed[-1]), flush=True)
+                print(_as_table(printed[-1], first=all("error" in told for told in printed[:-1])), flush=True)
             if not answer.error and (given.explain or given.explain_to is not None):
                 _draw(classifier, answer, given, printed[-1])
         if given.json:
@@ -79,8 +77,10 @@ def _told(classifier: Classifier, answer: Answer, top: int) -> dict[str, Any]:
     return {"picture": str(answer.path), "classes": best}
 
 
-def _as_table(told: dict[str, Any]) -> str:
-    return "\n".join([told["picture"], *(f"{100 * c['probability']:9.2f} %  {c['class']}" for c in told["classes"])])
+def _as_table(told: dict[str, Any], first: bool) -> str:
+    heading = [f"{'probability':>11}  class"] if first else []
+    classes = [f"{100 * c['probability']:9.2f} %  {c['class']}" for c in told["classes"]]
+    return "\n".join([*heading, told["picture"], *classes])
 
 
 def _rows(printed: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
