@@ -97,6 +97,20 @@ def test_evaluate_gives_what_the_run_measured(finished: Path, capsys):
     assert (finished / "evaluation" / "report.html").exists()
 
 
+def test_a_mirrored_run_is_evaluated_and_used_as_it_was_measured(photographs: Path, tmp_path: Path, capsys):
+    flags = ["--data", str(photographs), "--size", "64", "--batch-size", "8", "--epochs", "3", "--norm-momentum", "0.5"]
+    assert commands.main(["train", *flags, "--out", str(tmp_path), "--name", "run", "--mirror"]) == 0
+    epochs = csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines())
+    best = max(epochs, key=lambda row: float(row["val_f1"]))
+    losses = {}
+    for flag in ("", "--mirror", "--no-mirror"):
+        capsys.readouterr()
+        assert commands.main(["evaluate", str(tmp_path / "run"), *flag.split()]) == 0
+        losses[flag] = float(re.search(r"loss (\S+)", capsys.readouterr().out)[1])
+    assert losses[""] == losses["--mirror"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
+    assert losses["--no-mirror"] != losses[""]
+
+
 def test_evaluate_matches_classes_by_name(finished: Path, photographs: Path, tmp_path: Path, capsys):
     names = sorted(path.name for path in photographs.iterdir())
     for name in names[1:]:  # the first is missing, so that numbers would be one too low

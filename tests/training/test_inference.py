@@ -62,6 +62,20 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, weights, changes, wor
         Classifier.load(tmp_path)
 
 
+def test_a_mirror_image_counts_as_much_as_the_image(tmp_path: Path, weights):
+    telling = weights | {"classifier.weight": 1e4 * weights["classifier.weight"]}  # an untrained one says nothing
+    save_weights(tmp_path / "best.safetensors", telling, NOTES | {"mirror": "true"})
+    both, one = Classifier.load(tmp_path), Classifier.load(tmp_path).mirrored(False)
+    assert (both.preprocessing.mirror, one.preprocessing.mirror) == (True, False)
+    assert both.mirrored(None) is both
+    assert both.notes()["mirror"] == "true"
+    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    shares = [one.probabilities(view) for view in (x, x[..., ::-1].copy())]
+    assert not np.allclose(*shares, rtol=1e-2)
+    expected = np.sqrt(shares[0] * shares[1])  # the mean of logits is that of logarithms
+    np.testing.assert_allclose(both.probabilities(x), expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
 def test_no_file(tmp_path: Path):
     with pytest.raises(WeightsError, match="No such file"):
         Classifier.load(tmp_path)

@@ -26,6 +26,11 @@ def parser() -> argparse.ArgumentParser:
     add("--data", metavar="DIR", help="other pictures, with the run's classes; default its own, split as in the run")
     add("--part", choices=("val", "train", "all"), default="val", help="which part of them (default: %(default)s)")
     add("--out", metavar="DIR", help="folder for the tables, sheets and report.html (default: RUN/evaluation)")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="judge each image together with its mirror image (default: as the run did)",
+    )
     add("--batch-size", type=int, default=32, metavar="N", help="images at once (default: %(default)s)")
     add("--workers", type=int, default=0, metavar="N", help="threads that prepare images (default: %(default)s)")
     return made
@@ -36,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     run = Path(given.run)
     try:
-        classifier = Classifier.load(run)
+        classifier = Classifier.load(run).mirrored(given.mirror)
         config = TrainConfig.load(run / "config.json") if (run / "config.json").exists() else TrainConfig()
         data = given.data if given.data is not None else config.data
         boxes = config.crop_boxes and given.data is None

@@ -47,6 +47,7 @@ HELP: dict[str, tuple[str | None, str]] = {
     "randaugment": ("MAGNITUDE", "of two of RandAugment's changes, 0 for none, at most 30"),
     "mixup": ("ALPHA", "blend images of a batch, 0 for never"),
     "cutmix": ("ALPHA", "paste parts of one image into another, 0 for never"),
+    "mirror": (None, "judge each image together with its mirror image, in validation and in use"),
     "seed": ("N", "of everything random but the data"),
     "data_seed": ("N", "of what is held out, and of the synthetic cars"),
     "backend": ("NAME", "loops, numpy, numba, or cupy for a GPU (default: the host's fastest)"),

@@ -28,6 +28,11 @@ def parser(prog: str = "python -m tinygrad_effnet predict") -> argparse.Argument
     add("--weights", required=True, metavar="RUN", help="folder of a run, or a file of weights, of any origin")
     add("--model", metavar="NAME", help="the network, where the file does not tell it, such as efficientnet_b0")
     add("--classes", type=Path, metavar="FILE", help="names of the classes, one a line, where the weights lack them")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="judge each photograph together with its mirror image (default: as the weights were measured)",
+    )
     add("--top", type=int, default=5, metavar="K", help="classes to name for each (default: %(default)s)")
     add("--batch-size", type=int, default=32, metavar="N", help="photographs at a time (default: %(default)s)")
     add("--json", action="store_true", help="print JSON instead of a table")
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m tinygrad
     printed: list[dict[str, Any]] = []
     try:
         names = given.classes.read_text(encoding="utf-8").splitlines() if given.classes is not None else None
-        classifier = Classifier.load(given.weights, given.model, names)
+        classifier = Classifier.load(given.weights, given.model, names).mirrored(given.mirror)
         paths = photographs_in(given.images)
         if not paths:
             print(f"{asked}: there are no images in {', '.join(given.images)}", file=sys.stderr)

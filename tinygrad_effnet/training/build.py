@@ -99,10 +99,11 @@ def starting_point(config: TrainConfig) -> weights.Description:
         The file cannot be read.
     """
     if config.weights is None:
-        seen = Preprocessing(config.size, config.size)
+        seen = Preprocessing(config.size, config.size, mirror=config.mirror)
         return weights.Description(config.model, "native", 0, None, seen)
     found = weights.describe(config.weights, config.model)
-    return replace(found, preprocessing=found.preprocessing.changed(size=config.size, resize=config.size, squash=False))
+    seen = found.preprocessing.changed(size=config.size, resize=config.size, squash=False, mirror=config.mirror)
+    return replace(found, preprocessing=seen)
 
 
 def make_model(config: TrainConfig, classes: int) -> nn.StagedNet:

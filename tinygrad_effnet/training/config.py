@@ -87,6 +87,9 @@ class TrainConfig:
         Magnitude of `data.RandAugment`, 0 to 30; 0 for none.
     mixup, cutmix : float
         As in `data.MixBatch`; 0 for none. Training F1 and accuracy then count an image as what it shows most of.
+    mirror : bool
+        In validation, and when the weights are used, show the network the mirror image as well: the mean of both logits
+        counts, at twice the price. See `batches.logits_of`.
     seed : int
         Of order, augmentation, initialisation and dropout.
     data_seed : int
@@ -152,6 +155,7 @@ class TrainConfig:
     randaugment: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    mirror: bool = False
     seed: int = 0
     data_seed: int = 0
     backend: str | None = None

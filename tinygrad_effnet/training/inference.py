@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .. import nn, tape, weights
 from ..data import Compose, DataLoader, Dataset, Preprocessing
 from ..nn.module import place_of
 from ..tensor import from_numpy
+from .batches import logits_of
 from .metrics import ConfusionMatrix
 
 
@@ -83,6 +84,10 @@ class Classifier:
         network.eval()
         return cls(found.model, network, names, found.preprocessing, found.settings)
 
+    def mirrored(self, mirror: bool | None = True) -> Classifier:
+        """The same, judging images with or without their mirror images; None leaves that as it is."""
+        return self if mirror is None else replace(self, preprocessing=self.preprocessing.changed(mirror=mirror))
+
     def notes(self) -> dict[str, str]:
         """What is written beside its weights, so that `load` finds it again."""
         return weights.notes_of(self.kind, self.class_names, self.preprocessing, self.settings)
@@ -98,9 +103,10 @@ class Classifier:
         return self.preprocessing.transform()
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N, 3, H, W) normalised images to (N, K) probabilities."""
+        """(N, 3, H, W) normalised images to (N, K) probabilities; mirror images count as `preprocessing` says."""
         with tape.no_grad():
-            logits = self.model(from_numpy(images).to(place_of(self.model))).cpu().numpy().astype(np.float64)
+            shown = from_numpy(images).to(place_of(self.model))
+            logits = logits_of(self.model, shown, self.preprocessing.mirror).cpu().numpy().astype(np.float64)
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
         return shares

@@ -193,7 +193,7 @@ class _Run:
                 self._save_checkpoint(time.monotonic() - began)
             return False
         trained = time.monotonic() - began
-        val = trainer.evaluate(self.val_loader, self.config.limit_batches)
+        val = trainer.evaluate(self.val_loader, self.config.limit_batches, self.config.mirror)
         record = EpochRecord(
             epoch=trainer.epoch,
             train_loss=tally.loss,

@@ -20,7 +20,7 @@ from ..nn import Module
 from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
 from ..tensor import Tensor
-from .batches import Images, carried
+from .batches import Images, carried, logits_of
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
 from .precision import HalfTwin
@@ -217,8 +217,10 @@ class Trainer:
         return carried(batch, self.place)
 
     # -- evaluation ------------------------------------------------------------------------------------------------
-    def evaluate(self, loader: Batches, limit: int | None = None) -> Tally:
+    def evaluate(self, loader: Batches, limit: int | None = None, mirror: bool = False) -> Tally:
         """Loss and confusion matrix over ``loader``, in eval mode, with the averaged weights if there are any.
+
+        With ``mirror`` each image is judged together with its mirror image; see `batches.logits_of`.
 
         Raises
         ------
@@ -230,7 +232,7 @@ class Trainer:
         averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
         with explaining_shortage("evaluate()"), tape.no_grad(), averaged, without_warnings():
             for images, labels in itertools.islice(loader.epoch(0), limit):
-                logits = self.model(self.carried(images))
+                logits = logits_of(self.model, self.carried(images), mirror)
                 loss = ops.cross_entropy(logits, self.carried(labels))
                 tally.update(loss.item(), logits.cpu().numpy(), labels)
         return tally

@@ -146,6 +146,7 @@ def notes_of(
         "std": json.dumps(list(seen.std)),
         "interpolation": seen.interpolation,
         "squash": json.dumps(seen.squash),
+        "mirror": json.dumps(seen.mirror),
         "settings": json.dumps(dict(settings or {})),
     }
 
@@ -184,5 +185,6 @@ def _from_notes(notes: Mapping[str, str], classes: int, model: str | None) -> De
         std,  # type: ignore[arg-type]
         notes.get("interpolation", "bilinear"),
         bool(json.loads(notes.get("squash", "false"))),
+        bool(json.loads(notes.get("mirror", "false"))),
     )
     return Description(model, "native", classes, names, seen, noted_settings(notes) or {})

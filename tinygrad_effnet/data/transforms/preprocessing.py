@@ -27,6 +27,9 @@ class Preprocessing:
         "bilinear" or "bicubic", of resizing.
     squash
         Resize both sides to ``resize`` instead, giving up the proportions.
+    mirror
+        The network is shown the mirror image as well, and the mean of both logits counts. The transform does not do
+        that: whoever asks the network does, see `training.batches.logits_of`.
 
     Raises
     ------
@@ -40,6 +43,7 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
     interpolation: str = "bilinear"
     squash: bool = False
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= self.resize:
