@@ -1,13 +1,17 @@
-"""Steps of all parameters at once: the bits of the optimisers' own formulas, which run on the numpy backend."""
+"""Steps and clipping of all parameters at once: the bits of the optimisers' own formulas, which run on NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import tinygrad_effnet as tg
 from tinygrad_effnet.backends import use_backend
-from tinygrad_effnet.optim import EMA, SGD, Adam, AdamW, NAdam
+from tinygrad_effnet.optim import EMA, SGD, Adam, AdamW, NAdam, clip, clip_grad_norm_
+from tinygrad_effnet.tensor import wrap
 
 pytest.importorskip("numba")
 
@@ -137,3 +141,68 @@ def test_threads_do_not_change_bits(threads, monkeypatch):
         set_num_threads(before)
     for one, other in zip(ours, train(MAKERS["NAdam"], "numpy"), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@given(
+    st.lists(st.tuples(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=6), st.booleans()), max_size=6),
+    st.sampled_from([1.0, 2.0, 0.5, 3.5, np.inf]),
+    st.sampled_from([np.float32, np.float64]),
+    st.floats(1e-3, 1e3),
+    st.sampled_from([0.0, 0.0, np.nan, np.inf, -np.inf]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None)
+def test_gradients_are_clipped_as_one_by_one(shapes, p, dtype, max_norm, odd, seed):
+    norms, clipped = [], []
+    for backend in ("numba", "numpy"):
+        rng = np.random.default_rng(seed)
+        params = []
+        for shape, transposed in [*shapes, ((optimiser.PIECE + 7,), False), ((3, 5), True)]:
+            g = rng.standard_normal(shape).astype(dtype)
+            params.append(tg.Tensor(np.zeros(g.T.shape if transposed else shape, dtype), requires_grad=True))
+            params[-1].grad = wrap(g.T if transposed else g)
+        if odd:
+            params[-1].grad.array[1, 2] = odd
+        with use_backend(backend), np.errstate(invalid="ignore"):
+            norms.append(clip_grad_norm_(params, max_norm, p))
+        clipped.append([q.grad.array for q in params])
+    np.testing.assert_allclose(*norms, rtol=1e-12)
+    for ours, formula in zip(*clipped, strict=True):
+        assert ours.dtype == formula.dtype
+        np.testing.assert_allclose(ours, formula, rtol=2 * np.finfo(dtype).eps)
+
+
+def test_clipping_takes_one_pass_to_measure_and_one_to_scale(monkeypatch):
+    monkeypatch.setattr(clip, "blocks", lambda *arrays: pytest.fail("a gradient by itself"))
+    rng = np.random.default_rng(0)
+    params = tensors(0)
+    for q in params:
+        q.grad = tg.Tensor(rng.standard_normal(q.shape).astype(q.dtype))
+    whole = np.concatenate([q.grad.array.astype(np.float64).ravel() for q in params])
+    with use_backend("numba"):
+        assert clip_grad_norm_(params, 0.25) == pytest.approx(np.linalg.norm(whole), rel=1e-12)
+    clipped = np.concatenate([q.grad.array.astype(np.float64).ravel() for q in params])
+    assert np.linalg.norm(clipped) == pytest.approx(0.25, rel=1e-6)
+
+
+def test_a_norm_has_the_same_bits_for_any_number_of_threads():
+    from tinygrad_effnet.backends.numba import get_num_threads, set_num_threads
+
+    arrays = [np.random.default_rng(0).standard_normal(5 * optimiser.PIECE + 3).astype(np.float32)]
+    before = get_num_threads()
+    try:
+        found = []
+        for threads in range(1, before + 1):
+            set_num_threads(threads)
+            found.append([optimiser.norms(arrays, p) for p in (1.0, 2.0, 3.0)])
+    finally:
+        set_num_threads(before)
+    assert all(norms == found[0] for norms in found)
+
+
+def test_half_precision_is_clipped_by_the_formula():
+    q = tg.Tensor(np.ones(4, np.float16), requires_grad=True)
+    q.grad = tg.Tensor(np.full(4, 2, np.float16))
+    with use_backend("numba"):
+        assert clip_grad_norm_([q, *tensors(0)], 2.0) == 4.0
+    np.testing.assert_allclose(q.grad.array, np.ones(4), rtol=1e-3)

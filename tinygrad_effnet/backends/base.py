@@ -91,7 +91,9 @@ class Backend(ABC):
 
     name: str
     xp: ModuleType
-    updates: Any = None  # where launches cost: `adam`, `sgd` and `ema` of many arrays at once (see cupy/optimiser.py)
+    # where launches cost: `adam`, `sgd` and `ema` of many arrays at once (see cupy/optimiser.py); for the host's arrays
+    # also `norms` and `scale` (see numba/optimiser.py)
+    updates: Any = None
     inference: Any = None  # where whole blocks have kernels for use without gradients (see numba/inference)
     has_fused: bool = False  # whether fused operations have kernels of their own, and so are worth using
 

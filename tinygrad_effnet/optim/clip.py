@@ -52,17 +52,29 @@ def clip_grad_norm_(
     gradients = _gradients(params, "clip_grad_norm_")
     if any(is_on_device(g) for g in gradients):
         return _clip_on_device(gradients, max_norm, norm_type, error_if_nonfinite)
-    total = _norm(
-        [_norm([_block_norm(piece, norm_type) for (piece,) in blocks(g)], norm_type) for g in gradients], norm_type
-    )
+    together = _together(gradients)
+    if together is None:
+        norms = [_norm([_block_norm(piece, norm_type) for (piece,) in blocks(g)], norm_type) for g in gradients]
+    else:
+        norms = together.norms(gradients, norm_type)
+    total = _norm(norms, norm_type)
     if error_if_nonfinite and not math.isfinite(total):
         _refuse(total)
     factor = max_norm / (total + 1e-6)  # as PyTorch has it
     if not factor >= 1:  # also when it is NaN: what is broken shall be seen
         versions.wrote("clip_grad_norm_()", *gradients)
-        for g in gradients:
-            g *= factor
+        if together is None:
+            for g in gradients:
+                g *= factor
+        else:
+            together.scale(gradients, factor)
     return total
+
+
+def _together(gradients: list[Array]) -> Any:
+    """What does all of these in one pass, or None where there are some that it does not know."""
+    found = [backend_of([g]).updates_of(g) for g in {g.dtype: g for g in gradients}.values()]
+    return found[0] if found and None not in found else None
 
 
 def _clip_on_device(gradients: list[Array], max_norm: float, p: float, error_if_nonfinite: bool) -> Tensor:

@@ -3,11 +3,12 @@
 Written with array functions, a step of NAdam is a dozen passes for each of two hundred parameters, most of them small.
 Here a table of addresses goes to one kernel, which cuts large parameters into pieces and shares them out. The formulas
 are those of `optim`, number by number in the same order, so that the bits are the same. The functions are those of
-`backends.cupy.optimiser`.
+`backends.cupy.optimiser`, and for clipping `norms` and `scale`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from numba import carray, extending, prange
 from numba.core import types
 
 from ..base import Array
-from .jit import Index, kernel, pointwise
+from .jit import Index, inner, kernel, pointwise
 from .layout import plain, real
 
 PIECE = 16_384  # numbers that a thread takes at a time
@@ -72,6 +73,38 @@ def ema_piece(average: Any, x: Any, share: Any, first: int, last: int) -> None:
         average[i] = average[i] + share * (x[i] - average[i])
 
 
+@pointwise
+def scale_piece(x: Any, factor: Any, first: int, last: int) -> None:
+    """See `optim.clip_grad_norm_`."""
+    for i in range(Index(first), Index(last)):
+        x[i] = x[i] * factor
+
+
+@inner
+def sum_of_squares(x: Any, first: int, last: int) -> Any:
+    total = 0.0
+    for i in range(Index(first), Index(last)):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@inner
+def sum_of_powers(x: Any, p: float, first: int, last: int) -> Any:
+    total = 0.0
+    for i in range(Index(first), Index(last)):
+        total += abs(np.float64(x[i])) ** p
+    return total
+
+
+@inner
+def largest_size(x: Any, first: int, last: int) -> Any:
+    largest = 0.0
+    for i in range(Index(first), Index(last)):
+        size = abs(np.float64(x[i]))
+        largest = size if size > largest or size != size else largest  # a NaN stays: nothing is larger
+    return largest
+
+
 @kernel
 def adam_kernel(addresses: Any, pieces: Any, numbers: Any) -> None:
     """addresses: parameters x (p, g, m, v, largest); pieces: (parameter, first, last)."""
@@ -104,6 +137,28 @@ def ema_kernel(addresses: Any, pieces: Any, numbers: Any) -> None:
         row, first, last = pieces[piece]
         at = addresses[row]
         ema_piece(carray(pointer(at[0], numbers), last), carray(pointer(at[1], numbers), last), numbers[0], first, last)
+
+
+@kernel
+def scale_kernel(addresses: Any, pieces: Any, numbers: Any) -> None:
+    """addresses: arrays x (x,); pieces: (array, first, last)."""
+    for piece in prange(len(pieces)):
+        row, first, last = pieces[piece]
+        scale_piece(carray(pointer(addresses[row][0], numbers), last), numbers[0], first, last)
+
+
+@kernel
+def norms_kernel(addresses: Any, pieces: Any, like: Any, p: float, found: Any) -> None:
+    """addresses: arrays x (x,), of the dtype of ``like``; pieces: (array, first, last) -> found: the norm of each."""
+    for piece in prange(len(pieces)):
+        row, first, last = pieces[piece]
+        x = carray(pointer(addresses[row][0], like), last)
+        if p == 2:
+            found[piece] = math.sqrt(sum_of_squares(x, first, last))
+        elif p == math.inf:
+            found[piece] = largest_size(x, first, last)
+        else:
+            found[piece] = sum_of_powers(x, p, first, last) ** (1 / p)
 
 
 def adam(
@@ -158,21 +213,44 @@ def ema(averages: Arrays, arrays: Arrays, share: float) -> None:
     _run(ema_kernel, [averages], arrays, (share,))
 
 
-def _run(step: kernel, written: Sequence[Arrays], read: Arrays, numbers: tuple[float, ...]) -> None:
+def scale(arrays: Arrays, factor: float) -> None:
+    """x *= factor, in place, for every array."""
+    _run(scale_kernel, [arrays], None, (factor,))
+
+
+def norms(arrays: Arrays, p: float) -> list[float]:
+    """The p-norms of pieces of which all the arrays together consist, summed in float64; p may be infinite."""
+    found: list[float] = []
+    for dtype, rows in _by_dtype(arrays):
+        flat = [_without_gaps(row) for row in rows]
+        pieces = _pieces(tuple([x.size for (x,) in flat]))
+        each = np.zeros(len(pieces))
+        if len(pieces):
+            norms_kernel(_addresses(flat), pieces, np.empty(1, dtype), float(p), each)
+        found += each.tolist()
+    return found
+
+
+def _run(step: kernel, written: Sequence[Arrays], read: Arrays | None, numbers: tuple[float, ...]) -> None:
     """``step`` for each dtype among the arrays; of a parameter come what is written, what is read, what is written."""
     first, *others = written
-    of_dtype: dict[Any, list[tuple[Array, ...]]] = {}
-    for row in zip(first, read, *others, strict=True):
-        of_dtype.setdefault(row[0].dtype, []).append(row)
-    for dtype, rows in of_dtype.items():
+    for dtype, rows in _by_dtype(first, *([] if read is None else [read]), *others):
         flat = [_without_gaps(row) for row in rows]
         pieces = _pieces(tuple([row[0].size for row in flat]))
         if len(pieces):
-            step(np.array([[_address(a) for a in row] for row in flat], np.uint64), pieces, np.array(numbers, dtype))
+            step(_addresses(flat), pieces, np.array(numbers, dtype))
         for row, copies in zip(rows, flat, strict=True):
             for array, copy in zip((row[0], *row[2:]), (copies[0], *copies[2:]), strict=True):
                 if copy is not array:
                     array[...] = copy
+
+
+def _by_dtype(*slots: Arrays) -> Iterator[tuple[Any, list[tuple[Array, ...]]]]:
+    """Rows of arrays, one row a parameter, sorted by the parameter's dtype."""
+    rows: dict[Any, list[tuple[Array, ...]]] = {}
+    for row in zip(*slots, strict=True):
+        rows.setdefault(row[0].dtype, []).append(row)
+    yield from rows.items()
 
 
 def _without_gaps(row: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -191,9 +269,8 @@ def _flat(array: Array, beside: Array) -> Array:
     return plain(array)
 
 
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def _addresses(rows: Sequence[tuple[Array, ...]]) -> Array:
+    return np.array([[array.__array_interface__["data"][0] for array in row] for row in rows], np.uint64)
 
 
 @lru_cache(maxsize=16)
