@@ -20,6 +20,7 @@ from tinygrad_effnet.training.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_effnet.training.failures import OutOfMemoryError
 from tinygrad_effnet.training.progress import Progress
 from tinygrad_effnet.training.run import EXPECTED_ERRORS
+from tinygrad_effnet.training.tally import Tally
 
 needs_kernels = pytest.mark.skipif(
     not available(), reason="kernels run on the CPU by way of g++, which is not installed"
@@ -131,6 +132,32 @@ def test_pictures_go_over_as_bytes_and_give_the_same_training() -> None:
     assert sent[1] < 0.7 * sent[0]
 
 
+@needs_kernels
+def test_an_epoch_sends_its_batches_ahead_and_is_the_same_training() -> None:
+    """The copies are done no sooner than they are waited for, so a step that did not wait would learn from NaNs."""
+    cars = MemoryCache(SyntheticCars("train", 1, size=24))
+    found = []
+    for ahead in (False, True):
+        loader = DataLoader(cars, 4, train_transform(16, jitter=0.0), seed=1, as_bytes=True)
+        with standin_cupy(), tg.use_backend("numpy"):
+            net = nn.Sequential(*small().children(), nn.Linear(3, 10)).cuda()
+            fit = trainer(net)
+            fit.num_classes, fit.tally = 10, Tally(10)
+            if ahead:
+                tally = fit.train_epoch(loader)
+                assert tally is not None
+            else:
+                fit.model.train()
+                for images, labels in loader.epoch(0):
+                    fit.train_step(images, labels)
+                tally = fit.tally
+            found.append((tally.state(), fit.evaluate(loader).state(), fit.state()[0]))
+    assert found[0][:2] == found[1][:2]
+    for group, arrays in found[0][2].items():
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[1][2][group][name], array, err_msg=name)
+
+
 def test_a_run_on_a_device_has_its_pictures_finished_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_default", None)
     config = TrainConfig(size=32, batch_size=4)
@@ -197,7 +224,7 @@ def test_evaluation_that_finds_no_room_says_so() -> None:
         with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 6\.0 MiB more"):
             fit.evaluate(OneBatch((images, labels)))
         with pytest.raises(DeviceMemoryError, match=r"^conv2d: the device has no room for .* Take a smaller batch"):
-            fit.evaluate(OneBatch((images[:200], labels[:200])))
+            fit.evaluate(OneBatch((images[:100], labels[:100])))
         fit.evaluate(OneBatch((images[:4], labels[:4])))
     assert DeviceMemoryError in EXPECTED_ERRORS  # so that commands show the message alone
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ..nn import Module
 from ..tensor import Tensor, from_numpy, wrap
 
 Images = np.ndarray[Any, Any] | ByteBatch
+Batch = tuple[Images, np.ndarray[Any, Any]]
 
 
 def carried(batch: Images, place: str) -> Tensor:
@@ -26,11 +29,109 @@ def carried(batch: Images, place: str) -> Tensor:
         return from_numpy(batch).to(place)
     if place == device.HOST:
         return from_numpy(batch.finished())
+    with device.chosen(place), device.explaining_shortage("a batch of pictures", (len(batch), 3, *batch.size)):
+        return wrap(_finished(batch))
+
+
+class Ahead:
+    """Batches, each sent to where a network lies while the step before is computed; on the host, just batches.
+
+    Parameters
+    ----------
+    batches : iterator of (images, labels)
+        Asked for a batch one step before it is given.
+    place : str
+        Where the network lies.
+    count : int, optional
+        End after so many.
+    """
+
+    def __init__(self, batches: Iterator[Batch], place: str, count: int | None = None) -> None:
+        self._batches, self._place, self._count = batches, place, count
+        self._feed: Any = None
+        self._sent: list[tuple[Batch, Any]] = []  # with the parcel of each
+        self._labels: tuple[Any, Tensor] | None = None  # what came with images that were taken
+        if place != device.HOST:
+            from ..backends.cupy.feed import Feed
+
+            with device.chosen(place):
+                self._feed = Feed()
+
+    def __iter__(self) -> Iterator[Batch]:
+        before: Batch | None = None
+        for batch in islice(self._batches, self._count):
+            if self._feed is None:
+                yield batch
+                continue
+            self._send(batch)
+            if before is not None:
+                yield before
+            before = batch
+        if before is not None:
+            yield before
+
+    def _send(self, batch: Batch) -> None:
+        """Begin to carry it over. Where there is no room for one more, it will be carried when it is asked for."""
+        with device.chosen(self._place):
+            try:
+                parcel = self._feed.send([*_parts(batch[0]), batch[1]])
+            except MemoryError:
+                return
+        self._sent = [*self._sent[-1:], (batch, parcel)]
+
+    def carried(self, part: Images) -> Tensor:
+        """Images, or then the labels that came with them, where the network lies: what was sent, or sent now.
+
+        Raises
+        ------
+        DeviceMemoryError
+            They do not fit into a device's memory.
+        """
+        labels, self._labels = self._labels, None
+        if labels is not None and labels[0] is part:
+            return labels[1]
+        for i, (batch, parcel) in enumerate(self._sent):
+            if batch[0] is part:
+                del self._sent[i]
+                return self._taken(batch, parcel)
+        return carried(part, self._place)
+
+    def _taken(self, batch: Batch, parcel: Any) -> Tensor:
+        images, labels = batch
+        shape = (len(images), 3, *images.size) if isinstance(images, ByteBatch) else images.shape
+        with device.chosen(self._place), device.explaining_shortage("a batch of pictures", shape):
+            with parcel.opened() as (*there, labels_there):
+                made = _finished(images, there) if isinstance(images, ByteBatch) else there[0].copy()
+                self._labels = labels, wrap(labels_there.copy())
+        return wrap(made)
+
+    def close(self) -> None:
+        """Stop the loader's threads now, not when the iterator happens to be collected, and give memory back."""
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+        self._sent, self._labels = [], None
+        if self._feed is not None:
+            with device.chosen(self._place):
+                self._feed.close()
+
+
+def _parts(images: Images) -> list[np.ndarray[Any, Any]]:
+    """The arrays that are sent for images."""
+    if not isinstance(images, ByteBatch):
+        return [images]
+    from ..backends.cupy.images import parts
+
+    b = images
+    return parts(b.pixels, b.places, b.boxes, b.colours, b.scale, b.offset)
+
+
+def _finished(batch: ByteBatch, there: Any = None) -> Any:
+    """Images on the current device, an array."""
     from ..backends.cupy.images import finished
 
     b = batch
-    with device.chosen(place), device.explaining_shortage("a batch of pictures", (len(b), 3, *b.size)):
-        return wrap(finished(b.pixels, b.places, b.boxes, b.colours, b.size, b.scale, b.offset))
+    return finished(b.pixels, b.places, b.boxes, b.colours, b.size, b.scale, b.offset, there=there)
 
 
 def logits_of(model: Module, images: Tensor, mirror: bool = False) -> Tensor:

@@ -5,10 +5,9 @@ It knows no files and prints nothing; `training.run` gives it data, and keeps an
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..nn import Module
 from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
 from ..tensor import Tensor
-from .batches import Images, carried, logits_of
+from .batches import Ahead, Batch, Images, carried, logits_of
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
 from .precision import HalfTwin
@@ -32,7 +31,7 @@ Arrays = dict[str, np.ndarray]
 class Batches(Protocol):
     """What is evaluated: a `DataLoader`, or anything else that gives an epoch's batches."""
 
-    def epoch(self, epoch: int, /) -> Iterator[tuple[Images, np.ndarray]]: ...
+    def epoch(self, epoch: int, /) -> Iterator[Batch]: ...
 
 
 class Trainer:
@@ -90,6 +89,7 @@ class Trainer:
         self.accumulate, self.frozen, self.half = accumulate, frozen, half
         self.epoch, self.batch = 0, 0
         self.tally = Tally(num_classes)
+        self._coming: Ahead | None = None  # the batches of the pass that is under way
 
     # -- training --------------------------------------------------------------------------------------------------
     def train_epoch(
@@ -122,9 +122,8 @@ class Trainer:
         """
         self._train_mode()
         last = len(loader) if limit is None else min(limit, len(loader))
-        batches = loader.epoch(self.epoch, self.batch)
-        try:
-            for images, labels in itertools.islice(batches, last - self.batch):
+        with self._ahead(loader.epoch(self.epoch, self.batch), last - self.batch) as batches:
+            for images, labels in batches:
                 first = self.batch - self.batch % self.accumulate
                 if self.batch == first:
                     self.optimizer.zero_grad()
@@ -136,8 +135,6 @@ class Trainer:
                     self._step()
                     if after_batch(self) and self.batch < last:
                         return None
-        finally:
-            _close(batches)
         done, self.tally = self.tally, Tally(self.num_classes)
         self.epoch, self.batch = self.epoch + 1, 0
         return done
@@ -213,8 +210,18 @@ class Trainer:
         return place_of(self.model)
 
     def carried(self, batch: Images) -> Tensor:
-        """Images or labels where the model lies; see `batches.carried`."""
-        return carried(batch, self.place)
+        """Images or labels where the model lies; see `batches.carried`. They may have been sent there before."""
+        return carried(batch, self.place) if self._coming is None else self._coming.carried(batch)
+
+    @contextmanager
+    def _ahead(self, batches: Iterator[Batch], count: int | None) -> Iterator[Ahead]:
+        """Batches that are carried to the model one step ahead, where that is worth it."""
+        self._coming = ahead = Ahead(batches, self.place, count)
+        try:
+            yield ahead
+        finally:
+            self._coming = None
+            ahead.close()
 
     # -- evaluation ------------------------------------------------------------------------------------------------
     def evaluate(self, loader: Batches, limit: int | None = None, mirror: bool = False) -> Tally:
@@ -230,8 +237,14 @@ class Trainer:
         self.model.eval()
         tally = Tally(self.num_classes)
         averaged = nullcontext() if self.ema is None else self.ema.applied(self.model.state_dict())
-        with explaining_shortage("evaluate()"), tape.no_grad(), averaged, without_warnings():
-            for images, labels in itertools.islice(loader.epoch(0), limit):
+        with (
+            explaining_shortage("evaluate()"),
+            tape.no_grad(),
+            averaged,
+            without_warnings(),
+            self._ahead(loader.epoch(0), limit) as batches,
+        ):
+            for images, labels in batches:
                 logits = logits_of(self.model, self.carried(images), mirror)
                 loss = ops.cross_entropy(logits, self.carried(labels))
                 tally.update(loss.item(), logits.cpu().numpy(), labels)
@@ -286,10 +299,3 @@ class Trainer:
 
 def _copies(model: Module) -> Arrays:
     return {name: tensor.cpu().numpy().copy() for name, tensor in model.state_dict().items()}
-
-
-def _close(batches: Iterator[Any]) -> None:
-    """Stop the loader's threads now, not when the iterator happens to be collected."""
-    close = getattr(batches, "close", None)
-    if close is not None:
-        close()

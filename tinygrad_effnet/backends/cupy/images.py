@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def finished(
     scale: NDArray[np.float32],
     offset: NDArray[np.float32],
     dtype: Any = "float32",
+    there: Sequence[Array] | None = None,
 ) -> Array:
     """The images that a batch of bytes stands for. All arguments lie on the host, and are carried over here.
 
@@ -34,6 +36,8 @@ def finished(
         As `data.ByteBatch` has them.
     dtype
         Of the result.
+    there
+        What `parts` gives of the others, where it has been carried to the current device before.
 
     Returns
     -------
@@ -57,7 +61,9 @@ def finished(
     room = 2 * math.ceil(float(max(1.0, (spans / places[:, [RESIZED_HEIGHT, RESIZED_WIDTH]]).max()))) + 1
     down = places[:, DOWN_FIRST] != 0
     most = int(np.where(down, height * places[:, WIDTH], places[:, HEIGHT] * width).max())
-    there, where = cupy.asarray(pixels), cupy.asarray(places)
+    if there is None:
+        there = [cupy.asarray(part) for part in parts(pixels, places, boxes, colours, scale, offset)]
+    bytes_there, where, edges, constants, *changes = there
     reach = cupy.empty((images, height + width, 2), "int32")
     weights = cupy.empty((images, height + width, room), "int32")
     half = cupy.empty((images, most, 3), "uint8")
@@ -66,18 +72,29 @@ def finished(
     def launch(name: str, threads: int, *args: Any) -> None:
         kernel("images", name)(elementwise_grid(threads, 1), (THREADS,), args)
 
-    launch("taps", images * (height + width), where, cupy.asarray(boxes), images, height, width, room, reach, weights)
+    launch("taps", images * (height + width), where, edges, images, height, width, room, reach, weights)
     sizes = images, most, height, width, room
-    launch("first_pass", images * most, there, where, reach, weights, *sizes, half)
+    launch("first_pass", images * most, bytes_there, where, reach, weights, *sizes, half)
     launch("second_pass", cuts.size // 3, half, where, reach, weights, *sizes, cuts)
-    changes = greys = None
-    if colours is not None:
-        changes, greys = cupy.asarray(colours), cupy.empty(images, "float32")
+    greys = None
+    if changes:
+        greys = cupy.empty(images, "float32")
         kernel("images", "mean_grey")((images,), (THREADS,), (cuts, height * width, greys))
-    constants = cupy.asarray(np.stack([scale, offset]))
-    args = cuts, changes, greys, images, height * width, constants[0], constants[1], y
+    args = cuts, changes[0] if changes else None, greys, images, height * width, constants[0], constants[1], y
     kernel("images", "normalise_pixels", y.dtype)(elementwise_grid(cuts.size // 3, 1), (THREADS,), args)
     return channel_first(y)
+
+
+def parts(
+    pixels: NDArray[np.uint8],
+    places: NDArray[np.int32],
+    boxes: NDArray[np.float32],
+    colours: NDArray[np.float64] | None,
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+) -> list[NDArray[Any]]:
+    """The arrays of a batch that kernels read, in the order in which `finished` takes them."""
+    return [pixels, places, boxes, np.stack([scale, offset]), *([] if colours is None else [colours])]
 
 
 def _check(pixels: Array, places: Array, boxes: Array, colours: Array | None, size: Pair) -> None:

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from backends.cupy.emulator import device as emulated
 from backends.cupy.emulator import emulator
-from backends.cupy.standin import machine
-from backends.cupy.standin.array import ndarray, of_numpy, plain, result
+from backends.cupy.standin import machine, streams
+from backends.cupy.standin.array import do, ndarray, of_numpy, plain, result
 from backends.cupy.standin.machine import traffic
 
 from tinygrad_effnet import backends
 from tinygrad_effnet.backends.cupy import launch, optimiser
 
-__all__ = ["available", "machine", "ndarray", "products", "standin_cupy", "traffic"]
+__all__ = ["available", "machine", "ndarray", "products", "standin_cupy", "streams", "traffic"]
 
 _SAME = (
     "add subtract multiply divide power maximum minimum where negative absolute abs sign exp log log1p sqrt sin cos "
     "tanh clip argmax argsort isfinite isnan square take_along_axis concatenate stack broadcast_to transpose "
-    "swapaxes reshape pad flip expand_dims squeeze moveaxis copyto ascontiguousarray sum max min mean all any floor "
+    "swapaxes reshape pad flip expand_dims squeeze moveaxis ascontiguousarray sum max min mean all any floor "
     "zeros_like ones_like full_like zeros ones full arange array_equal tensordot"
 )
 _WAITING = "nonzero flatnonzero unique"
@@ -39,7 +39,10 @@ def available() -> bool:
 def asarray(x: Any, dtype: Any = None) -> ndarray:
     """Sent over, where it is not there already."""
     if isinstance(x, ndarray) and (dtype is None or x.dtype == dtype):
-        return x if x.device == machine.Device() else result(x._there.copy())
+        if x.device == machine.Device():
+            return x
+        streams.current().run()
+        return result(x._there.copy())
     if isinstance(x, ndarray):
         return x.astype(dtype)
     there = np.array(x, dtype)
@@ -48,6 +51,7 @@ def asarray(x: Any, dtype: Any = None) -> ndarray:
 
 
 def array(x: Any, dtype: Any = None) -> ndarray:
+    streams.current().run()
     return result(np.array(plain(x), dtype)) if isinstance(x, ndarray) else asarray(x, dtype)
 
 
@@ -82,25 +86,10 @@ class RawModule(emulated.RawModule):
         call = super().get_function(name)
 
         def run(grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
-            call(grid, block, [a._there if isinstance(a, ndarray) else a for a in args], shared_mem=shared_mem)
+            given = [a._there if isinstance(a, ndarray) else a for a in args]
+            do(lambda: call(grid, block, given, shared_mem=shared_mem))
 
         return run
-
-
-class Stream:
-    """One order of work; here everything is in order."""
-
-    def __init__(self, non_blocking: bool = False) -> None:
-        self.non_blocking = non_blocking
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def synchronize(self) -> None:
-        traffic.note("waits", 0)
 
 
 @of_numpy
@@ -115,8 +104,9 @@ products = SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=7, kinds={}
 products.set_compute_type = lambda dtype, kind: products.kinds.update({dtype.name: kind})
 
 
-def erf(x: ndarray) -> ndarray:
-    return result(np.vectorize(math.erf, otypes=[x.dtype])(plain(x)))
+@of_numpy
+def erf(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
 def _module(name: str, **members: Any) -> ModuleType:
@@ -133,13 +123,15 @@ def _modules() -> dict[str, ModuleType]:
         getDeviceProperties=machine.properties,
         driverGetVersion=lambda: 13010,
         runtimeGetVersion=lambda: 13000,
-        deviceSynchronize=lambda: traffic.note("waits", 0),
+        deviceSynchronize=streams.synchronize_all,
     )
     cuda = _module(
         "cupy.cuda",
         Device=machine.Device,
-        Stream=Stream,
-        get_current_stream=Stream,
+        Stream=streams.Stream,
+        Event=streams.Event,
+        get_current_stream=streams.current,
+        alloc_pinned_memory=streams.alloc_pinned_memory,
         runtime=runtime,
         compiler=SimpleNamespace(CompileException=emulated.CompileException),
         memory=SimpleNamespace(OutOfMemoryError=machine.OutOfMemoryError),
@@ -161,6 +153,7 @@ def _modules() -> dict[str, ModuleType]:
         **{name: getattr(np, name) for name in ("float32", "float64", "int64", "int32", "bool_", "newaxis", "inf")},
         **{name: of_numpy(getattr(np, name)) for name in _SAME.split()},
         **{name: of_numpy(getattr(np, name), waits=True) for name in _WAITING.split()},
+        copyto=of_numpy(np.copyto, writes=True),
     )
     special = _module("cupyx.scipy.special", erf=erf)
     return {
@@ -177,6 +170,7 @@ _MODULES = _modules()  # the same in every block, so that what was compiled stay
 
 
 def _forget() -> None:
+    streams.forget()
     launch.kernel.cache_clear()
     for kept in vars(optimiser).values():
         if hasattr(kept, "cache_clear"):

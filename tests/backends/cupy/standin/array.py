@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from backends.cupy.standin import machine
+from backends.cupy.standin import machine, streams
 from backends.cupy.standin.machine import traffic
 
 
@@ -33,6 +33,7 @@ class ndarray:
     def __del__(self) -> None:
         if self._pool is not None:
             self._pool.used -= self._there.nbytes
+            streams.keep(self._there)
 
     # -- what it is ------------------------------------------------------------------------------------------------
     shape = property(lambda self: self._there.shape)
@@ -74,9 +75,28 @@ class ndarray:
     def __array__(self, *args: Any, **options: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
-    def get(self, stream: Any = None, order: str = "C") -> np.ndarray:
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         traffic.note("to host", self.nbytes)
-        return np.array(self._there, order=order)
+        stream = stream or streams.current()
+        if blocking:
+            stream.run()
+            out = np.empty(self.shape, self.dtype, order=order) if out is None else out
+            out[...] = self._there
+            return out
+        streams.require_pinned(out)
+        if (out.shape, out.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}")
+        source = self._there.copy() if stream.is_null else self._there
+        stream.later(lambda: np.copyto(out, source))
+        return out
+
+    def set(self, array: np.ndarray, stream: Any = None) -> None:
+        """From page-locked memory, when the stream comes to it."""
+        traffic.note("to device", self.nbytes)
+        streams.require_pinned(array)
+        if (array.shape, array.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {array.shape}")
+        do(lambda: np.copyto(self._there, array), stream)
 
     def item(self) -> Any:
         return self.get().item()
@@ -98,12 +118,14 @@ class ndarray:
 
     # -- places ----------------------------------------------------------------------------------------------------
     def __getitem__(self, index: Any) -> ndarray:
-        return result(self._there[plain_index(index)], self)
+        place = plain_index(index)
+        return computed(lambda: self._there[place], self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (np.ndarray, list, tuple)):
             raise TypeError(f"Unsupported type {type(value)}")
-        self._there[plain_index(index)] = plain(value)
+        place, value = plain_index(index), plain(value)
+        do(lambda: self._there.__setitem__(place, value))
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
@@ -148,28 +170,57 @@ def plain_index(index: Any) -> Any:
         return tuple(plain_index(i) for i in index)
     if isinstance(index, (list, np.ndarray)):
         traffic.note("to device", np.asarray(index).nbytes)
-        return np.asarray(index)
+        return np.array(index)
     if isinstance(index, ndarray):
         if index.dtype == np.bool_:
-            traffic.note("waits", 0)
+            streams.current().synchronize()
         return index._there
     return index
 
 
-def of_numpy(function: Callable[..., Any], waits: bool = False) -> Callable[..., Any]:
-    """A function of NumPy's for arrays on the device."""
+def do(work: Callable[[], Any], stream: Any = None) -> None:
+    """What writes to arrays that are there: at once, or when the stream comes to it."""
+    stream = stream or streams.current()
+    work() if stream.is_null else stream.later(work)
+
+
+def computed(function: Callable[[], Any], source: ndarray | None) -> Any:
+    """What a function gives. Where it is for later, so are the numbers; what it gives now shows their shape."""
+    stream = streams.current()
+    if stream.is_null:
+        return result(function(), source)
+    with np.errstate(all="ignore"):
+        try:
+            found = result(function(), source)
+        except IndexError:  # of an index whose numbers are not there yet
+            stream.run()
+            found = result(function(), source)
+    if found.base is None:
+        found._there.reshape(-1).view(np.uint8)[...] = 0xFF
+        stream.later(lambda: np.copyto(found._there, function()))
+    return found
+
+
+def of_numpy(function: Callable[..., Any], waits: bool = False, writes: bool = False) -> Callable[..., Any]:
+    """A function of NumPy's for arrays on the device; ``writes`` to one of them, and gives nothing."""
 
     def call(*operands: Any, **options: Any) -> Any:
         if waits:
-            traffic.note("waits", 0)
+            streams.current().synchronize()
         out = options.pop("out", None)
         options = {name: plain(value) for name, value in options.items()}
+        given = [plain(x) for x in operands]
         if out is not None:
             options["out"] = plain(out)
-        given = [plain(x) for x in operands]
+            do(lambda: function(*given, **options))
+            return out
         source = next((x for x in flat(operands) if isinstance(x, ndarray)), None)
-        found = function(*given, **options)
-        return out if out is not None else result(found, source)
+        if writes:
+            do(lambda: function(*given, **options))
+            return None
+        if waits:
+            return result(function(*given, **options), source)
+        return computed(lambda: function(*given, **options), source)
 
     return call
 
@@ -184,7 +235,7 @@ def flat(operands: Any) -> Any:
 
 def _operator(name: str) -> Any:
     function = getattr(np.ndarray, name)
-    call = of_numpy(function)
+    call = of_numpy(function, writes=name == "fill")
     return lambda self, *others, **options: call(self, *others, **options)
 
 
@@ -192,7 +243,8 @@ def _in_place(name: str) -> Any:
     function = getattr(np.ndarray, name)
 
     def operate(self: ndarray, other: Any) -> ndarray:
-        function(plain(self), plain(other))
+        there, value = plain(self), plain(other)
+        do(lambda: function(there, value))
         return self
 
     return operate

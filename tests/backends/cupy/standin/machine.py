@@ -108,4 +108,6 @@ class Device:
         return pool.limit - pool.peak, pool.limit
 
     def synchronize(self) -> None:
-        traffic.note("waits", 0)
+        from backends.cupy.standin import streams  # which count what goes to and fro here
+
+        streams.synchronize_all()

@@ -1,0 +1,137 @@
+"""Streams of the stand-in: what is asked of one is kept back until somebody waits for it, and not done sooner.
+
+So whoever forgets to wait reads what is not written yet, or writes over what is still to be read, and his numbers are
+wrong. The null stream computes at once, which makes it quick; only what it sends to page-locked memory arrives when it
+is waited for, as on any stream.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from backends.cupy.standin.machine import traffic
+
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_pinned: list[weakref.ref[np.ndarray]] = []
+
+
+class Stream:
+    """One order of work."""
+
+    null: ClassVar[Stream]
+    _entered: ClassVar[list[Stream]] = []
+
+    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
+        self.is_null, self.non_blocking = null, non_blocking
+        self._work: deque[Callable[[], Any]] = deque()
+        self.asked = self._done = 0
+        _streams.add(self)
+
+    def __enter__(self) -> Stream:
+        self._entered.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.pop()
+
+    # -- what the stand-in asks of it ------------------------------------------------------------------------------
+    def later(self, work: Callable[[], Any]) -> None:
+        """Do it when it is waited for."""
+        self._work.append(work)
+        self.asked += 1
+
+    def run(self, until: int | None = None) -> None:
+        """Do what was asked, in order: all of it, or the first so many pieces."""
+        while self._done < (self.asked if until is None else until):
+            self._done += 1
+            self._work.popleft()()
+
+    def is_behind(self, until: int) -> bool:
+        """Whether so much is not done yet. What the null stream computes counts as under way for ever."""
+        return self.is_null or self._done < until
+
+    # -- as CuPy has it --------------------------------------------------------------------------------------------
+    def record(self, event: Event | None = None) -> Event:
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """What comes after it here comes after the event."""
+        there, until = event.at or (self, 0)
+        if self.is_null:
+            there.run(until)
+        elif there is not self:
+            self.later(lambda: there.run(until))
+
+    def synchronize(self) -> None:
+        traffic.note("waits", 0)
+        self.run()
+
+
+Stream.null = Stream(null=True)
+
+
+def current() -> Stream:
+    """The stream that work is asked of."""
+    return Stream._entered[-1] if Stream._entered else Stream.null
+
+
+class Event:
+    """A place in the work of a stream."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.at: tuple[Stream, int] | None = None
+
+    def record(self, stream: Stream | None = None) -> None:
+        stream = stream or current()
+        self.at = stream, stream.asked
+
+    @property
+    def done(self) -> bool:
+        return self.at is None or not self.at[0].is_behind(self.at[1])
+
+    def synchronize(self) -> None:
+        if self.at is not None and not self.done:
+            traffic.note("waits", 0)
+            self.at[0].run(self.at[1])
+
+
+def keep(memory: np.ndarray) -> None:
+    """Memory given back is used again after what was asked for before, also where a kernel knows its address only."""
+    for stream in list(_streams):
+        if stream._work:
+            stream.later(lambda: memory)
+
+
+def synchronize_all() -> None:
+    """All streams come to their end."""
+    traffic.note("waits", 0)
+    for stream in list(_streams):
+        stream.run()
+
+
+def forget() -> None:
+    """What nobody waits for any more is never done."""
+    for stream in list(_streams):
+        stream._work.clear()
+        stream._done = stream.asked
+    _pinned.clear()
+
+
+def alloc_pinned_memory(size: int) -> np.ndarray:
+    """Page-locked memory, with whatever lay there: ones in every bit."""
+    memory = np.full(max(512, 1 << (size - 1).bit_length()) if size else 0, 0xFF, np.uint8)
+    _pinned.append(weakref.ref(memory))
+    return memory
+
+
+def require_pinned(array: np.ndarray) -> None:
+    """A stream copies to and from page-locked memory without waiting, and from no other."""
+    own = (memory() for memory in _pinned)
+    if not any(memory is not None and np.may_share_memory(array, memory) for memory in own):
+        raise AssertionError("a copy that nobody waits for is to or from memory that is not page-locked")
