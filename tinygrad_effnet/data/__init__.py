@@ -9,7 +9,7 @@ from .images import ImageReadError, probe_image, read_image
 from .layouts import open_data
 from .listed import DatasetError, ImageList
 from .loader import Batch, DataLoader, DataLoadingError
-from .synthetic import SyntheticCars, contact_sheet
+from .synthetic import SyntheticCars, contact_sheet, write_stanford_cars
 from .transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -68,4 +68,5 @@ __all__ = [
     "read_picture",
     "stratified_split",
     "train_transform",
+    "write_stanford_cars",
 ]

@@ -167,6 +167,8 @@ class CarModel:
         The car has no roof: windscreen frame and seats are drawn above the body.
     chassis
         (front, rear, lower, upper) of an open ladder frame below the shells, or None.
+    tall
+        A van, a bus or a lorry: doors at the rear, large mirrors, the paint of a firm.
     """
 
     name: str
@@ -183,3 +185,4 @@ class CarModel:
     rails: tuple[float, float, float] | None = None
     open_top: bool = False
     chassis: tuple[float, float, float, float] | None = None
+    tall: bool = False

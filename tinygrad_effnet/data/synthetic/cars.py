@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .render import CAR_MODELS, render
+from .fleet import CAR_MODELS, car_models
+from .render import render
 
 CLASS_NAMES: tuple[str, ...] = tuple(model.name for model in CAR_MODELS)
-"""Names of the ten models, in the order of their labels."""
+"""Names of the ten models that are drawn by hand, in the order of their labels."""
 
 _SPLITS = {"train": 0, "val": 1}
 _DEFAULT_COUNT = {"train": 200, "val": 40}
 
 
 class SyntheticCars:
-    """Procedural pictures of ten fictional car models.
+    """Procedural pictures of fictional car models: ten that were drawn by hand, or as many as are asked for.
 
     Picture ``i`` depends on (seed, split, i) alone: the same bytes in every run, order and process with the same
     versions of NumPy and Pillow, and a smaller set is the beginning of a larger one. Labels go round the classes, so
@@ -31,6 +32,9 @@ class SyntheticCars:
         Side of the pictures, pixels, at least 16.
     seed
         A different seed gives another set of pictures of the same models.
+    models
+        How many models there are. Those after the tenth have the bodies of the ten, with measures drawn from their
+        number, and are as hard to tell apart as a maker's successive models: 196 are for the size of Stanford Cars.
 
     Raises
     ------
@@ -39,7 +43,12 @@ class SyntheticCars:
     """
 
     def __init__(
-        self, split: str = "train", images_per_class: int | None = None, size: int = 96, seed: int = 0
+        self,
+        split: str = "train",
+        images_per_class: int | None = None,
+        size: int = 96,
+        seed: int = 0,
+        models: int = len(CAR_MODELS),
     ) -> None:
         if split not in _SPLITS:
             raise ValueError(f"split: got {split!r}, expected one of {', '.join(map(repr, _SPLITS))}")
@@ -54,8 +63,9 @@ class SyntheticCars:
         self.images_per_class = count
         self.size = size
         self.seed = seed
-        self.class_names: list[str] = list(CLASS_NAMES)
-        self.labels: NDArray[np.int64] = np.arange(count * len(CLASS_NAMES), dtype=np.int64) % len(CLASS_NAMES)
+        self.models = car_models(models)
+        self.class_names: list[str] = [model.name for model in self.models]
+        self.labels: NDArray[np.int64] = np.arange(count * models, dtype=np.int64) % models
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,7 +78,7 @@ class SyntheticCars:
         label = int(self.labels[index])
         # A spawn key keeps the streams of all (split, index) apart whatever the seed.
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_SPLITS[self.split], index)))
-        return render(CAR_MODELS[label], self.size, rng), label
+        return render(self.models[label], self.size, rng)[0], label
 
     def source(self, index: int) -> str:
         """What error messages call picture ``index``."""

@@ -82,6 +82,7 @@ VAN = CarModel(
     tail_lamp=(0.80, 1.50),
     grille=(0.56, 0.78),
     mirror=(1.24, 1.30),
+    tall=True,
 )
 
 MINIBUS = CarModel(
@@ -119,6 +120,7 @@ MINIBUS = CarModel(
     tail_lamp=(0.80, 1.30),
     grille=(0.56, 0.78),
     mirror=(0.92, 1.62),
+    tall=True,
 )
 
 LORRY = CarModel(
@@ -167,4 +169,5 @@ LORRY = CarModel(
     grille=(0.92, 1.30),
     mirror=(0.30, 1.75),
     chassis=(1.50, 7.20, 0.62, 0.96),
+    tall=True,
 )

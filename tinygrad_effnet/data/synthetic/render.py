@@ -7,14 +7,13 @@ import colorsys
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import Box
 from .body import CarModel
 from .camera import Camera
 from .canvas import Canvas, Colour, shade
-from .commercial import LORRY, MINIBUS, PICKUP, VAN
 from .fittings import draw_cockpit, draw_mirrors, draw_rails
 from .flank import draw_flank
 from .obstacles import draw_obstacle
-from .passenger import CABRIOLET, COUPE, ESTATE, HATCHBACK, SALOON, SUV
 from .photograph import choose_light, expose
 from .scenery import draw_scene
 from .skin import draw_end, draw_skin
@@ -22,20 +21,6 @@ from .subject import Finish, Subject
 from .underside import draw_far_wheels, draw_near_wheels, draw_shadow, draw_underbody
 
 Rng = np.random.Generator
-
-CAR_MODELS: tuple[CarModel, ...] = (
-    HATCHBACK,
-    SALOON,
-    ESTATE,
-    COUPE,
-    SUV,
-    PICKUP,
-    VAN,
-    MINIBUS,
-    LORRY,
-    CABRIOLET,
-)
-"""The ten models, in the order of their labels."""
 
 _OBSTACLE_PART = 0.2
 # Hue, saturation and value of the paints, and how often each is seen on the road.
@@ -53,12 +38,32 @@ _PAINTS: tuple[tuple[float, float, float, float], ...] = (
 )
 
 
-def render(model: CarModel, size: int, rng: Rng) -> NDArray[np.uint8]:
-    """One photograph-like picture of ``model``: (size, size, 3) uint8 RGB, all choices drawn from ``rng``."""
+def render(
+    model: CarModel, size: int, rng: Rng, fill: tuple[float, float] = (0.84, 1.02)
+) -> tuple[NDArray[np.uint8], Box]:
+    """One photograph-like picture, and the box around the car in it; all choices are drawn from ``rng``.
+
+    Parameters
+    ----------
+    model
+        What stands before the camera.
+    size
+        Side of the picture, pixels.
+    rng
+        Chooses view, paint, light, place and noise.
+    fill
+        Least and greatest part of the picture's side that the car takes.
+
+    Returns
+    -------
+    tuple
+        Picture (size, size, 3) uint8 RGB, and left, top, right and bottom of the car in pixels, right and bottom
+        outside, cut to the picture. What stands in the way may hide the car in part.
+    """
     # Edges are smoothed by drawing larger; beyond 160 pixels twice is enough.
     side = size * (3 if size <= 160 else 2)
     light = choose_light(rng)
-    camera = _choose_camera(model, side, rng)
+    camera = _choose_camera(model, side, fill, rng)
     mirrored = bool(rng.random() < 0.5)
     image = draw_scene(side, camera, light.night, rng)
     car = Subject(Canvas(image, camera), model, _choose_finish(model, light.lamps_on, rng))
@@ -66,7 +71,10 @@ def render(model: CarModel, size: int, rng: Rng) -> NDArray[np.uint8]:
     if rng.random() < _OBSTACLE_PART:
         draw_obstacle(image, rng)
     photograph = expose(image, size, light, car.spots, rng)
-    return np.ascontiguousarray(photograph[:, ::-1]) if mirrored else photograph
+    left, top, right, bottom = _box(model, camera, size / side, size)
+    if mirrored:
+        return np.ascontiguousarray(photograph[:, ::-1]), (size - right, top, size - left, bottom)
+    return photograph, (left, top, right, bottom)
 
 
 def draw_car(car: Subject) -> None:
@@ -85,13 +93,30 @@ def draw_car(car: Subject) -> None:
     draw_mirrors(car)
 
 
-def _choose_camera(model: CarModel, side: int, rng: Rng) -> Camera:
+def _box(model: CarModel, camera: Camera, scale: float, size: int) -> Box:
+    """Around body and wheels, in a picture that is ``scale`` times as large as the drawn one and has that ``size``."""
+    points = []
+    for shell in model.shells:
+        xy = shell.curve[0]
+        half = shell.half_width(xy[:, 0], xy[:, 1])
+        points += [np.column_stack([xy, -half]), np.column_stack([xy, half])]
+    side = model.shells[0].width / 2
+    # The windscreen of an open car stands above its body, where the mirrors are.
+    ends = [(x + reach, 0.0) for x in model.axles for reach in (-model.wheel, model.wheel)]
+    ends += [(model.mirror[0], model.height)] if model.open_top else []
+    points.append(np.array([(x, y, z) for x, y in ends for z in (-side, side)]))
+    flat = camera.project(np.concatenate(points)) * scale
+    left, top = np.floor(flat.min(axis=0)).clip(0, size - 1).astype(int).tolist()
+    right, bottom = np.ceil(flat.max(axis=0)).clip(1, size).astype(int).tolist()
+    return left, top, right, bottom
+
+
+def _choose_camera(model: CarModel, side: int, fill: tuple[float, float], rng: Rng) -> Camera:
     x_stretch, y_stretch = rng.normal(1.0, 0.022, 2).clip(0.95, 1.05).tolist()
     yaw = float(rng.uniform(0.06, 0.55)) * (1.0 if rng.random() < 0.55 else -1.0)
-    tall = model.height > 2.0
     view = Camera(
         yaw=yaw,
-        height=float(rng.uniform(0.9, 2.3)) * (1.25 if tall else 1.0),
+        height=float(rng.uniform(0.9, 2.3)) * (1.25 if model.tall else 1.0),
         distance=float(rng.uniform(1.7, 2.6)) * model.length,
         pivot=model.length / 2,
         stretch=(x_stretch, y_stretch, 1.0),
@@ -99,9 +124,9 @@ def _choose_camera(model: CarModel, side: int, rng: Rng) -> Camera:
     )
     half = max(shell.width for shell in model.shells) / 2
     corners = np.array([(x, y, z) for x in (0.0, model.length) for y in (0.0, model.height) for z in (-half, half)])
-    fill = float(rng.uniform(0.84, 1.02))
+    part = float(rng.uniform(*fill))
     centre = (float(rng.uniform(0.47, 0.53)), float(rng.uniform(0.52, 0.64)))
-    return view.framed(corners, side, fill, centre)
+    return view.framed(corners, side, part, centre)
 
 
 def _choose_paint(rng: Rng) -> Colour:
@@ -125,7 +150,7 @@ def _choose_finish(model: CarModel, lamps_on: bool, rng: Rng) -> Finish:
         spokes=(0, 5, 6, 7, 10)[int(rng.integers(5))],
         tint=float(rng.uniform(0.1, 1.0)),
         trim=(30, 31, 33) if rng.random() < 0.6 else (176, 180, 184),
-        stripe=second if rng.random() < (0.45 if model.height > 2.0 else 0.08) else None,
+        stripe=second if rng.random() < (0.45 if model.tall else 0.08) else None,
         lamps_on=lamps_on,
         sun=float(rng.uniform(0.84, 1.10)),
     )

@@ -85,7 +85,7 @@ def _draw_front(car: Subject, shell: Shell) -> None:
 
 
 def _draw_rear(car: Subject, shell: Shell) -> None:
-    bottom, tall = shell.bottom, car.model.height > 2.0
+    bottom, tall = shell.bottom, car.model.tall
     _rectangle(car, shell, (bottom, bottom + 0.20), (-0.86, 0.86), PLASTIC)
     if tall:
         panes = (shell.belt + 0.12, car.model.height - 0.42)

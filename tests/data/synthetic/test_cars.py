@@ -11,9 +11,7 @@ import pytest
 import tinygrad_effnet
 from tinygrad_effnet.data import SyntheticCars, contact_sheet
 from tinygrad_effnet.data.synthetic import CLASS_NAMES
-from tinygrad_effnet.data.synthetic.body import rounded
 from tinygrad_effnet.data.synthetic.camera import Camera
-from tinygrad_effnet.data.synthetic.render import CAR_MODELS
 
 ROOT = Path(tinygrad_effnet.__file__).parent.parent
 
@@ -45,6 +43,15 @@ def test_pictures_are_uint8_rgb_of_the_size_asked_for(size):
 def test_classes_are_balanced():
     dataset = SyntheticCars("train", images_per_class=7)
     assert np.bincount(dataset.labels).tolist() == [7] * len(CLASS_NAMES)
+
+
+def test_more_models_than_ten():
+    dataset = SyntheticCars("train", images_per_class=3, size=32, models=13)
+    assert dataset.class_names[:10] == list(CLASS_NAMES)
+    assert dataset.class_names[10:] == ["Alder Hatchback Mk 2", "Birch Saloon Mk 2", "Cedar Estate Mk 2"]
+    assert np.bincount(dataset.labels).tolist() == [3] * 13
+    assert [dataset[i][1] for i in (0, 12, 13, 38)] == [0, 12, 0, 12]
+    assert "39 rendered pictures of 13 fictional models" in dataset.describe()
 
 
 def test_a_picture_depends_neither_on_order_nor_on_the_set_size():
@@ -87,25 +94,6 @@ def test_pictures_of_one_class_differ_and_classes_are_tellable_apart():
     assert 1.5 / len(CLASS_NAMES) < accuracy < 0.9
 
 
-def test_bodies_fit_their_own_measures():
-    for model in CAR_MODELS:
-        assert min(s.front for s in model.shells) == pytest.approx(0.0, abs=1e-9)
-        assert max(s.rear for s in model.shells) == pytest.approx(model.length, abs=0.02)
-        top = max([s.top for s in model.shells] + ([model.rails[2]] if model.rails else []))
-        assert model.open_top or top == pytest.approx(model.height, abs=0.03)
-        assert all(0 < axle < model.length for axle in model.axles)
-
-
-def test_rounding_keeps_the_ends_and_stays_inside_the_corner():
-    points, owners = rounded(((0.0, 0.0, 0.5), (0.0, 2.0, 0.5), (3.0, 2.0, 0.5)))
-    assert points[0].tolist() == [0.0, 0.0]
-    assert points[-1].tolist() == [3.0, 2.0]
-    assert len(points) == len(owners)
-    assert points[:, 0].min() >= 0.0
-    assert points[:, 1].max() <= 2.0
-    assert not any(np.array_equal(p, (0.0, 2.0)) for p in points)
-
-
 def test_camera_frames_what_it_is_given():
     rng = np.random.default_rng(3)
     corners = rng.uniform(-1, 1, (12, 3)) * np.array([2.0, 0.7, 0.9]) + np.array([2.0, 0.7, 0.0])
@@ -130,6 +118,7 @@ def test_positive_yaw_brings_the_front_nearer():
         ({"images_per_class": 0}, "images_per_class: got 0"),
         ({"size": 8}, "size: got 8"),
         ({"seed": -1}, "seed: got -1"),
+        ({"models": 0}, "models: got 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
