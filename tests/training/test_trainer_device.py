@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from backends.cupy.standin import available, machine, standin_cupy, traffic
+from backends.cupy.standin import available, machine, ndarray, standin_cupy, streams, traffic
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import backends, nn, optim
-from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError
+from tinygrad_effnet.backends.cupy.memory import DeviceMemoryError, Reading
+from tinygrad_effnet.backends.device import reading
 from tinygrad_effnet.data import ByteBatch, DataLoader, MemoryCache, SyntheticCars, train_transform
 from tinygrad_effnet.training import TrainConfig, Trainer, resume, train
 from tinygrad_effnet.training.build import make_loaders, open_split
 from tinygrad_effnet.training.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_effnet.training.failures import OutOfMemoryError
+from tinygrad_effnet.training.precision import prepare
 from tinygrad_effnet.training.progress import Progress
 from tinygrad_effnet.training.run import EXPECTED_ERRORS
 from tinygrad_effnet.training.tally import Tally
@@ -37,13 +39,26 @@ def trainer(net: nn.Module, **settings: object) -> Trainer:
     return Trainer(net, optimizer, optim.WarmupCosine(optimizer, 2, 20), 3, **settings)
 
 
-class OneBatch(NamedTuple):
+def note_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, order: list[str]) -> None:
+    """Add the name of a method to ``order`` whenever it has done its work; of what may wait, when it has waited."""
+    call = getattr(owner, name)
+
+    def noted(*args: Any, **options: Any) -> Any:
+        found = call(*args, **options)
+        if options.get("blocking", True):
+            order.append(name)
+        return found
+
+    monkeypatch.setattr(owner, name, noted)
+
+
+class Batches(NamedTuple):
     """What is evaluated."""
 
-    batch: tuple[Any, np.ndarray]
+    batches: list[tuple[Any, np.ndarray]]
 
     def epoch(self, epoch: int) -> Iterator[tuple[Any, np.ndarray]]:
-        yield self.batch
+        yield from self.batches
 
 
 def small() -> nn.Module:
@@ -73,7 +88,58 @@ def test_a_step_of_b0_carries_its_batch_over_and_reads_the_loss(settings: dict[s
         assert traffic.bytes["to device"] < images.nbytes + labels.nbytes + 40_000
         assert traffic.counts["to host"] == 2, traffic.counts  # the loss and the logits
         assert traffic.bytes["to host"] == 4 + 4 * 2 * 3
-        assert traffic.counts["waits"] == 0, traffic.counts
+        assert traffic.counts["waits"] == 1, traffic.counts  # for both together
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
+def test_a_step_waits_once_and_when_the_way_back_is_under_way(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = batch(2, 32)
+    with standin_cupy(runs_kernels=False):
+        net = nn.EfficientNet("b0", 3).cuda()
+        half = prepare(precision, net)
+        fit = trainer(net, ema=optim.EMA(net.state_dict(), 0.9), max_grad_norm=1.0, half=half)
+        net.train()
+        fit.train_step(images, labels)
+        order: list[str] = []
+        for owner, name in ((Trainer, "backward"), (streams.Event, "synchronize"), (ndarray, "get")):
+            note_calls(monkeypatch, owner, name, order)
+        for owner, name in ((optim.NAdam, "step"), (optim.EMA, "update")):
+            note_calls(monkeypatch, owner, name, order)
+        fit.train_step(images, labels)
+        prepare("float32", net)
+    # float16 reads besides whether gradients overflowed, which decides on the step
+    assert order == ["backward", "synchronize", *(["get"] if precision == "float16" else []), "step", "update"]
+
+
+def test_evaluation_reads_a_batch_when_the_next_has_been_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = batch(2, 32)
+    order: list[str] = []
+    with standin_cupy(runs_kernels=False):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).cuda()
+        note_calls(monkeypatch, nn.Linear, "forward", order)
+        note_calls(monkeypatch, Reading, "__call__", order)
+        tally = trainer(net).evaluate(Batches([(images, labels)] * 3))
+    assert order == ["forward", "forward", "__call__", "forward", "__call__", "__call__"]
+    assert tally.images == 6
+
+
+def test_numbers_not_waited_for_are_not_there() -> None:
+    """What is read while the device goes on arrives when it is waited for, on the stand-in as on a device."""
+    with standin_cupy() as cupy:
+        x = cupy.asarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+        read = reading(x, x.T)
+        assert np.isnan(read._memory[0]).all()
+        x += 1.0
+        whole, turned = read()
+        np.testing.assert_array_equal(whole, np.arange(6).reshape(2, 3))
+        np.testing.assert_array_equal(turned, whole.T)
+        del read
+        dropped = reading(x)
+        traffic.clear()
+        del dropped  # page-locked memory is not given back while it is still to be written
+        assert traffic.counts["waits"] == 1
+    array = np.ones(2)
+    assert reading(array)()[0] is array
 
 
 def test_a_step_that_read_something_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +193,7 @@ def test_pictures_go_over_as_bytes_and_give_the_same_training() -> None:
             losses.append([fit.train_step(images, labels % 3)])
             sent.append(traffic.bytes["to device"])
             assert traffic.counts["to host"] == 2
-            losses[-1].append(fit.evaluate(OneBatch((images, labels % 3))).loss)
+            losses[-1].append(fit.evaluate(Batches([(images, labels % 3)])).loss)
     assert losses[0] == losses[1]  # the same bits: what the device makes of the bytes is what the host makes
     assert sent[1] < 0.7 * sent[0]
 
@@ -222,10 +288,10 @@ def test_evaluation_that_finds_no_room_says_so() -> None:
         fit = trainer(small().cuda())
         images, labels = batch(512, 32)
         with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 6\.0 MiB more"):
-            fit.evaluate(OneBatch((images, labels)))
+            fit.evaluate(Batches([(images, labels)]))
         with pytest.raises(DeviceMemoryError, match=r"^conv2d: the device has no room for .* Take a smaller batch"):
-            fit.evaluate(OneBatch((images[:100], labels[:100])))
-        fit.evaluate(OneBatch((images[:4], labels[:4])))
+            fit.evaluate(Batches([(images[:100], labels[:100])]))
+        fit.evaluate(Batches([(images[:4], labels[:4])]))
     assert DeviceMemoryError in EXPECTED_ERRORS  # so that commands show the message alone
 
 

@@ -180,6 +180,20 @@ def on_host(array: Array) -> np.ndarray[Any, Any]:
     return copy
 
 
+def reading(*arrays: Array) -> Callable[[], list[np.ndarray[Any, Any]]]:
+    """Begin to read arrays, all of one place; what is returned waits for them, and gives them as NumPy arrays.
+
+    It waits for what was asked of a device before, not for what is asked of it after. Arrays of the host are given
+    themselves.
+    """
+    if not is_on_device(arrays[0]):
+        return lambda: list(arrays)
+    from .cupy.memory import Reading
+
+    with arrays[0].device:
+        return Reading(arrays)
+
+
 def number_like(value: Any, dtype: Any, like: Array | None) -> Array:
     """An array of shape () in the memory where ``like`` lies. On a device the number travels with a launch."""
     if like is None or type(like) is np.ndarray:

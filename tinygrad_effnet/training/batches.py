@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..tensor import Tensor, from_numpy, wrap
 
 Images = np.ndarray[Any, Any] | ByteBatch
 Batch = tuple[Images, np.ndarray[Any, Any]]
+Item = TypeVar("Item")
 
 
 def carried(batch: Images, place: str) -> Tensor:
@@ -31,6 +33,15 @@ def carried(batch: Images, place: str) -> Tensor:
         return from_numpy(batch.finished())
     with device.chosen(place), device.explaining_shortage("a batch of pictures", (len(batch), 3, *batch.size)):
         return wrap(_finished(batch))
+
+
+def one_late(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each after the one behind it has been made."""
+    before: list[Item] = []
+    for item in items:
+        yield from before
+        before = [item]
+    yield from before
 
 
 class Ahead:
@@ -58,26 +69,15 @@ class Ahead:
                 self._feed = Feed()
 
     def __iter__(self) -> Iterator[Batch]:
-        before: Batch | None = None
-        for batch in islice(self._batches, self._count):
-            if self._feed is None:
-                yield batch
-                continue
-            self._send(batch)
-            if before is not None:
-                yield before
-            before = batch
-        if before is not None:
-            yield before
+        batches = islice(self._batches, self._count)
+        return batches if self._feed is None else one_late(map(self._send, batches))
 
-    def _send(self, batch: Batch) -> None:
+    def _send(self, batch: Batch) -> Batch:
         """Begin to carry it over. Where there is no room for one more, it will be carried when it is asked for."""
-        with device.chosen(self._place):
-            try:
-                parcel = self._feed.send([*_parts(batch[0]), batch[1]])
-            except MemoryError:
-                return
-        self._sent = [*self._sent[-1:], (batch, parcel)]
+        with suppress(MemoryError), device.chosen(self._place):
+            parcel = self._feed.send([*_parts(batch[0]), batch[1]])
+            self._sent = [*self._sent[-1:], (batch, parcel)]
+        return batch
 
     def carried(self, part: Images) -> Tensor:
         """Images, or then the labels that came with them, where the network lies: what was sent, or sent now.

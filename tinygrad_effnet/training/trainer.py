@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import ops, tape
-from ..backends.device import explaining_shortage
+from ..backends.device import explaining_shortage, reading
 from ..data import DataLoader
 from ..nn import Module
 from ..nn.module import place_of
 from ..optim import EMA, Optimizer, Schedule, clip_grad_norm_
 from ..tensor import Tensor
-from .batches import Ahead, Batch, Images, carried, logits_of
+from .batches import Ahead, Batch, Images, carried, logits_of, one_late
 from .checkpoint import CheckpointError, restore_rng, rng_state
 from .failures import DivergedError, OutOfMemoryError, explain_divergence, largest_batch, without_warnings
 from .precision import HalfTwin
@@ -158,19 +158,24 @@ class Trainer:
             raise OutOfMemoryError(self._where(), len(images), largest_batch(self, images, labels), full)
         if not math.isfinite(value):
             ops.default_generator().bit_generator.state = restore_rng(before).bit_generator.state
+            self.optimizer.zero_grad()  # which are no numbers either
             raise DivergedError(f"the loss became {value} {self._where()}. {explain_divergence(self, images, labels)}")
         self.tally.update(value, scores, labels if labels.ndim == 1 else labels.argmax(axis=1))
         return value
 
     def _learn(self, images: Images, labels: np.ndarray, share: float) -> tuple[float, np.ndarray]:
-        """Forward and back; the loss and the logits."""
+        """Forward and back; the loss and the logits.
+
+        They are all that a step reads from a device, and are waited for when the walk back has been asked for: the
+        device goes on with that meanwhile, and has work until the host has asked for the update.
+        """
         with without_warnings():
             logits = self.logits(images)
             loss = ops.cross_entropy(logits, self.carried(labels), label_smoothing=self.label_smoothing)
-            value, scores = loss.item(), logits.detach().cpu().numpy()  # all that a step reads from a device, and here
-            if math.isfinite(value):
-                self.backward(loss if share == 1.0 else loss * share)
-        return value, scores
+            read = reading(loss.array, logits.array)
+            self.backward(loss if share == 1.0 else loss * share)
+            value, scores = read()
+        return float(value), scores
 
     def logits(self, images: Images) -> Tensor:
         """What the network says of images in training, with all that `backward` needs."""
@@ -244,11 +249,16 @@ class Trainer:
             without_warnings(),
             self._ahead(loader.epoch(0), limit) as batches,
         ):
-            for images, labels in batches:
-                logits = logits_of(self.model, self.carried(images), mirror)
-                loss = ops.cross_entropy(logits, self.carried(labels))
-                tally.update(loss.item(), logits.cpu().numpy(), labels)
+            judged = (self._judged(images, labels, mirror) for images, labels in batches)
+            for read, labels in one_late(judged):  # so that a device computes with the next while the host reads
+                loss, logits = read()
+                tally.update(float(loss), logits, labels)
         return tally
+
+    def _judged(self, images: Images, labels: np.ndarray, mirror: bool) -> tuple[Callable[[], list[np.ndarray]], Any]:
+        """What reads the loss and the logits of a batch; its labels."""
+        logits = logits_of(self.model, self.carried(images), mirror)
+        return reading(ops.cross_entropy(logits, self.carried(labels)).array, logits.array), labels
 
     def weights(self) -> Arrays:
         """The weights that `evaluate` used, as arrays of their own."""

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base import Array
+from .memory import page_locked
 
 ALIGNMENT = 256  # bytes; where each array begins, as in memory of its own
 SLOTS = 2
@@ -131,23 +132,11 @@ class _Slot:
         room = size + size // 8  # batches of photographs differ a little
         if len(self.host) < size:
             self.host = np.empty(0, np.uint8)
-            self.host = np.frombuffer(_page_locked(room), np.uint8, room)
+            self.host = page_locked(room)
         if len(self.there) < size:
             with self.stream:
                 self.there = cupy.empty(0, "uint8")
                 self.there = cupy.empty(room, "uint8")
-
-
-def _page_locked(size: int) -> Any:
-    """So many bytes of the host's memory that a device can read while the host does other things."""
-    import cupy
-
-    try:
-        return cupy.cuda.alloc_pinned_memory(size)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        if error.status != cupy.cuda.runtime.errorMemoryAllocation:
-            raise
-        raise MemoryError(f"the host has no {size:,} bytes of page-locked memory") from None
 
 
 def _spans(arrays: Sequence[NDArray[Any]]) -> tuple[list[tuple[int, int]], int]:
