@@ -194,6 +194,7 @@ def test_pictures_go_over_as_bytes_and_give_the_same_training() -> None:
             sent.append(traffic.bytes["to device"])
             assert traffic.counts["to host"] == 2
             losses[-1].append(fit.evaluate(Batches([(images, labels % 3)])).loss)
+            losses[-1].append(fit.evaluate(Batches([(images, labels % 3)]), mirror=True).loss)
     assert losses[0] == losses[1]  # the same bits: what the device makes of the bytes is what the host makes
     assert sent[1] < 0.7 * sent[0]
 
