@@ -7,6 +7,8 @@
     python examples/benchmark.py --profile          # where the time of a training step goes
     python examples/benchmark.py --scaling          # over batches and over sizes of images
     python examples/benchmark.py --epoch-table      # an epoch of Stanford Cars, from loops to compiled kernels
+    python examples/benchmark.py --device cuda      # on an NVIDIA GPU: every precision, PyTorch, memory, an epoch
+    python examples/benchmark.py --device cuda --profile
 
 ``--json FILE`` writes what was measured, whatever it was.
 """

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..backends.cupy.availability import NoDeviceError
 from ..files import atomic_write
+from ..training.config import PRECISIONS
 from . import document, epoch, floors, machine, profile, scaling, tables
 from .contestants import choose
+from .gpu.command import run as on_gpu
 from .processes import ContestantError, Process
 from .rounds import compete
 from .settings import TASKS, Settings
 
+ROUNDS = {"cpu": 5, "cuda": 3}
 DESCRIPTION = """Measure a training step and inference of EfficientNet: this package, and PyTorch and ONNX Runtime where
 installed.
 
@@ -28,14 +32,31 @@ def parser() -> argparse.ArgumentParser:
         prog="benchmark", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = made.add_argument
-    default = Settings()
-    add("--model", default=default.model, metavar="NAME", help="EfficientNet b0 to b8 or l2 (default: %(default)s)")
-    add("--size", type=int, default=default.size, metavar="PIXELS", help="side of the images (default: %(default)s)")
-    add("--batch", type=int, default=default.batch, help="images a step (default: %(default)s)")
+    usual = Settings()
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: on an NVIDIA GPU, all workloads in every precision in one command (default: %(default)s)",
+    )
+    add("--model", metavar="NAME", help=f"EfficientNet b0 to b8 or l2 (default: {usual.model}; on a GPU the plan's)")
+    add("--size", type=int, metavar="PIXELS", help=f"side of the images (default: {usual.size}; likewise)")
+    add("--batch", type=int, help=f"images a step (default: {usual.batch}; likewise)")
     add("--threads", type=int, default=0, help="of every contestant (default: all cores)")
-    add("--rounds", type=int, default=5, help="turns of each contestant (default: %(default)s)")
+    add("--rounds", type=int, help=f"turns of each contestant (default: {ROUNDS['cpu']}; on a GPU {ROUNDS['cuda']})")
     add("--task", choices=TASKS, action="append", help="only this one (default: both)")
-    add("--compiled", action="store_true", help="also torch.compile, which takes one to two minutes each to get ready")
+    add(
+        "--compiled",
+        action="store_true",
+        help="also torch.compile, which takes one to two minutes each to get ready; on a GPU it always takes part",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        action="append",
+        help="on a GPU: only in this one; may be given several times (default: all; of a profile, tf32)",
+    )
+    add("--budget", type=float, default=450.0, metavar="SECONDS", help="on a GPU: for all of it (default: %(default)g)")
     add("--only", action="append", metavar="NAME", help="only this contestant; may be given several times")
     add(
         "--profile", action="store_true", help="instead: every operation of a training step against the machine's roofs"
@@ -50,26 +71,48 @@ def parser() -> argparse.ArgumentParser:
         metavar="CARD",
         help=f"instead, without a GPU: the least that a step takes on one, by data sheet ({', '.join(floors.CARDS)})",
     )
-    add("--json", type=Path, metavar="FILE", help="also write everything there")
+    add(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=Path("benchmark.json"),
+        metavar="FILE",
+        help="also write everything there (default: %(const)s)",
+    )
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     given = parser().parse_args(arguments)
+    if given.rounds is None:
+        given.rounds = ROUNDS[given.device]
     try:
-        settings = Settings(given.model, given.size, given.batch, given.threads).checked()
         if given.rounds < 1:
             raise ValueError(f"--rounds {given.rounds}: expected at least 1")
         if given.json is not None and not given.json.parent.is_dir():
             raise ValueError(f"--json {given.json}: there is no folder {given.json.parent}")
-        found = run(given, settings)
-    except (ValueError, ContestantError) as error:
+        found = on_gpu(given, say) if given.device == "cuda" else run(given, workload(given))
+    except (ValueError, ContestantError, NoDeviceError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
     if given.json is not None:
         write(given.json, found)
     return 0
+
+
+def workload(given: argparse.Namespace) -> Settings:
+    """What the host runs.
+
+    Raises
+    ------
+    ValueError
+        There is no such model, or a number makes no sense; or an option is for a GPU.
+    """
+    if given.precision:
+        raise ValueError(f"--precision {given.precision[0]}: on the host all is float32; give --device cuda")
+    named = {name: getattr(given, name) for name in ("model", "size", "batch") if getattr(given, name) is not None}
+    return Settings(threads=given.threads)._replace(**named).checked()
 
 
 def run(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:

@@ -38,12 +38,14 @@ class Entry:
     seconds: float = 0.0
     flops: int = 0
     bytes: int = 0
+    launches: int = 0  # of kernels, where a stopwatch counts them
 
-    def add(self, seconds: float, flops: int, size: int) -> None:
+    def add(self, seconds: float, flops: int, size: int, launches: int = 0) -> None:
         self.calls += 1
         self.seconds += seconds
         self.flops += flops
         self.bytes += size
+        self.launches += launches
 
 
 @dataclass
@@ -61,10 +63,32 @@ class Profile:
         """Share of the time that was spent in operations and the optimiser."""
         return sum(entry.seconds for entry in self.entries.values()) / self.seconds
 
-    def add(self, name: str, shapes: Sequence[tuple[int, ...]], seconds: float, flops: int, size: int) -> None:
+    def add(
+        self,
+        name: str,
+        shapes: Sequence[tuple[int, ...]],
+        seconds: float,
+        flops: int,
+        size: int,
+        launches: int = 0,
+    ) -> None:
         label = f"{name} {' '.join('x'.join(map(str, shape)) for shape in shapes if len(shape) > 1)}".rstrip()
         for entries, key in ((self.entries, name), (self.shapes, label)):
-            entries.setdefault(key, Entry(key)).add(seconds, flops, size)
+            entries.setdefault(key, Entry(key)).add(seconds, flops, size, launches)
+
+
+class Stopwatch:
+    """Tells moments, and the seconds from one to another, by the host's clock; that of a GPU is in gpu/profile.py."""
+
+    def now(self) -> Any:
+        return time.perf_counter()
+
+    def between(self, begin: Any, end: Any) -> float:
+        return float(end - begin)
+
+    def launched(self) -> int:
+        """Kernels launched so far; 0 where nobody counts."""
+        return 0
 
 
 def profile(
@@ -103,50 +127,72 @@ def profile(
 
 
 @contextmanager
-def operations_into(found: Profile) -> Iterator[None]:
-    """Note every operation that runs inside the block, and every rule that computes without operations."""
-    clock = _Clock(found)
+def operations_into(found: Profile, stopwatch: Stopwatch | None = None) -> Iterator[None]:
+    """Note every operation that runs inside the block, and every rule that computes without operations, at its end."""
+    clock = _Clock(stopwatch or Stopwatch())
     with watch(clock.forward_done), around_rules(clock.rule), _timed_forwards(clock):
         yield
+    clock.report(found)
+
+
+class _Span:
+    """From one moment to another, and what was launched in between."""
+
+    __slots__ = ("begin", "end", "launches")
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self.launches, self.begin = -stopwatch.launched(), stopwatch.now()
+        self.end: Any = None
+
+    def close(self, stopwatch: Stopwatch) -> None:
+        self.end = stopwatch.now()
+        self.launches += stopwatch.launched()
 
 
 class _Clock:
-    """Puts the seconds of each forward together with its cost, which is known when the operation is over."""
+    """Puts the span of each forward together with its cost, which is known when the operation is over."""
 
-    def __init__(self, found: Profile) -> None:
-        self.found = found
-        self.last = 0.0  # seconds of the forward that was just run
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self.stopwatch = stopwatch
+        self.last = _Span(stopwatch)  # of the forward that was just run
         self.inside = 0  # how many operations were seen so far: a rule that made none computed by itself
+        self.noted: list[tuple[str, list[tuple[int, ...]], _Span, int, int]] = []
+
+    def report(self, found: Profile) -> None:
+        """What was noted; only now, for reading a clock may mean waiting."""
+        for name, shapes, span, flops, size in self.noted:
+            found.add(name, shapes, self.stopwatch.between(span.begin, span.end), flops, size, span.launches)
 
     def forward_done(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         self.inside += 1
         flops = op.flops([x.shape for x in inputs], [y.shape for y in outputs])
-        self.found.add(op.name, [x.shape for x in inputs], self.last, flops, traffic(inputs, outputs))
+        self.noted.append((op.name, [x.shape for x in inputs], self.last, flops, traffic(inputs, outputs)))
 
     def rule(self, op: Op, rule: Callable[..., Any], *gradients: Tensor) -> Any:
         before, held = self.inside, op.held
-        begin = time.perf_counter()
+        span = _Span(self.stopwatch)
         result = rule(*gradients)
-        seconds = time.perf_counter() - begin
+        span.close(self.stopwatch)
         made = [t.array for t in (result if isinstance(result, tuple) else (result,)) if t is not None]
         given = [*held, *[gradient.array for gradient in gradients]]
         if self.inside == before and (moved := traffic(given, made)):
             # its cost is not stated anywhere: as a convolution's, that of two gradients is taken as twice the result's
             flops = 2 * op.flops([x.shape for x in held], [shape for shape, _ in op.outputs])
-            self.found.add(op.name + BACKWARD, [x.shape for x in held], seconds, flops, moved)
+            self.noted.append((op.name + BACKWARD, [x.shape for x in held], span, flops, moved))
         return result
 
 
 @contextmanager
 def _timed_forwards(clock: _Clock) -> Iterator[None]:
-    """Have each operation's forward tell the clock how long it took."""
+    """Have each operation's forward leave its span with the clock."""
 
     def timed(forward: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(forward)
         def run(*arguments: Any) -> Any:
-            begin = time.perf_counter()
+            span = _Span(clock.stopwatch)
             result = forward(*arguments)
-            clock.last = time.perf_counter() - begin
+            span.close(clock.stopwatch)
+            clock.last = span
             return result
 
         return run
@@ -182,16 +228,21 @@ def _bytes(array: Any) -> int:
     return size
 
 
-def in_words(found: Profile, most: int = 12) -> str:
-    """Tables: by operation, with what is left of the step; and the ``most`` expensive ones by shape."""
-    rest = Entry(REST, 0, found.seconds * (1 - found.covered))
+def in_order(found: Profile, rest: str = REST) -> list[Entry]:
+    """The entries, the longest first: those that matter, the others together, and ``rest``, the time between them."""
+    between = Entry(rest, 0, found.seconds * (1 - found.covered))
     large = [entry for entry in found.entries.values() if entry.seconds >= SMALL * found.seconds]
     small = [entry for entry in found.entries.values() if entry.seconds < SMALL * found.seconds]
     others = Entry(
         f"{len(small)} others", *[sum(values) for values in zip(*[astuple(e)[1:] for e in small], strict=True)]
     )
+    order = sorted([*large, *([others] if small else []), between], key=lambda entry: -entry.seconds)
+    return [entry for entry in order if entry.seconds > 0]
+
+
+def in_words(found: Profile, most: int = 12) -> str:
+    """Tables: by operation, with what is left of the step; and the ``most`` expensive ones by shape."""
     head = ["ms a step", "share", "calls", "GFLOP/s", "of the roof", "GB/s", "of the roof"]
-    order = sorted([*large, *([others] if small else []), rest], key=lambda entry: -entry.seconds)
     by_shape = sorted(found.shapes.values(), key=lambda entry: -entry.seconds)[:most]
     return "\n".join(
         [
@@ -200,7 +251,7 @@ def in_words(found: Profile, most: int = 12) -> str:
             f"a step takes {found.seconds / found.steps * 1e3:.1f} ms, "
             f"of which operations and optimiser cover {found.covered:.1%}",
             "",
-            table(["operation", *head], [_row(entry, found) for entry in order if entry.seconds > 0]),
+            table(["operation", *head], [_row(entry, found) for entry in in_order(found)]),
             "",
             table([f"the {len(by_shape)} most expensive", *head], [_row(entry, found) for entry in by_shape]),
         ]

@@ -62,7 +62,12 @@ def compete(
                 process = stack.enter_context(Process(settings.threads))
                 try:
                     options = contestant.options | _file_for(contestant, settings, stack)
-                    request = {"kind": contestant.kind, "settings": list(settings), "task": task, "options": options}
+                    request: dict[str, Any] = {
+                        "kind": contestant.kind,
+                        "settings": list(settings),
+                        "task": task,
+                        "options": options,
+                    }
                     times = process.ask("prepare", **request)
                 except ContestantError as error:
                     result.problem = str(error)

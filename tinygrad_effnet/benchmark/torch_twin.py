@@ -31,7 +31,7 @@ class StochasticDepth(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return x
-        keep = torch.empty(len(x), 1, 1, 1, dtype=x.dtype).bernoulli_(1 - self.p)
+        keep = torch.empty(len(x), 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(1 - self.p)
         return x * (keep / (1 - self.p))
 
 

@@ -132,6 +132,7 @@ def _modules() -> dict[str, ModuleType]:
         Event=streams.Event,
         get_current_stream=streams.current,
         alloc_pinned_memory=streams.alloc_pinned_memory,
+        get_elapsed_time=streams.elapsed,
         runtime=runtime,
         compiler=SimpleNamespace(CompileException=emulated.CompileException),
         memory=SimpleNamespace(OutOfMemoryError=machine.OutOfMemoryError),

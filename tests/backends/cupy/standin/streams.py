@@ -7,13 +7,15 @@ is waited for, as on any stream.
 
 from __future__ import annotations
 
+import math
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from backends.cupy.standin.machine import traffic
+from backends.cupy.standin.machine import CUDARuntimeError, traffic
 
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 _pinned: list[weakref.ref[np.ndarray]] = []
@@ -82,14 +84,16 @@ def current() -> Stream:
 
 
 class Event:
-    """A place in the work of a stream."""
+    """A place in the work of a stream, and the host's time when it was recorded."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.at: tuple[Stream, int] | None = None
+        self.time = None if disable_timing else math.nan
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or current()
         self.at = stream, stream.asked
+        self.time = None if self.time is None else time.perf_counter()
 
     @property
     def done(self) -> bool:
@@ -99,6 +103,15 @@ class Event:
         if self.at is not None and not self.done:
             traffic.note("waits", 0)
             self.at[0].run(self.at[1])
+
+
+def elapsed(begin: Event, end: Event) -> float:
+    """Milliseconds from one event to the other, both recorded and done."""
+    if begin.time is None or end.time is None or begin.at is None or end.at is None:
+        raise CUDARuntimeError("cudaErrorInvalidResourceHandle: an event without time, or not recorded")
+    if not (end.done or end.at[0].is_null):
+        raise CUDARuntimeError("cudaErrorNotReady: device not ready")
+    return (end.time - begin.time) * 1e3
 
 
 def keep(memory: np.ndarray) -> None:
