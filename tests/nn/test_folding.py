@@ -6,11 +6,13 @@ import copy
 
 import numpy as np
 import pytest
+from backends.cupy.standin import standin_cupy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn
+from tinygrad_effnet.backends.device import MixedDevicesError
 from tinygrad_effnet.nn.folding import KEPT
 from tinygrad_effnet.op import watch
 from tinygrad_effnet.optim import SGD
@@ -283,6 +285,15 @@ def test_mistakes_are_named_as_ever(shape):
     with tg.use_backend("numba"), tg.no_grad(), pytest.raises(ValueError) as steps:
         net(images(shape))
     assert str(ours.value) == str(steps.value)
+
+
+@pytest.mark.parametrize("block", [nn.ConvNormAct(3, 4, 3, act=nn.SiLU()), nn.MBConv(3, 4, 2, 3, 1, 0.25)])
+def test_weights_that_lie_elsewhere_are_named(block):
+    with standin_cupy(runs_kernels=False), tg.use_backend("numba"), tg.no_grad():
+        there = copy.deepcopy(block).eval().cuda()
+        words = r"^conv2d: its arguments lie in different memories: x \(shape .*\) on cpu, w \(shape .*\) on cuda:0"
+        with pytest.raises(MixedDevicesError, match=words):
+            there(images((1, 3, 8, 8)))
 
 
 def test_no_images_give_no_results():

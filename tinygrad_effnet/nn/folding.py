@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import op, tape, versions
 from ..backends import Block, Layer, Window, backend_of
+from ..backends.device import require_one_place
 from ..ops.window import window_of
 from ..tensor import Tensor, wrap
 from .activations import ReLU6, SiLU
@@ -40,7 +41,13 @@ class Folded(NamedTuple):
 
 
 def whole_block(block: Any, x: Tensor) -> Tensor | None:
-    """An `MBConv`'s result, or None where it must be computed in steps."""
+    """An `MBConv`'s result, or None where it must be computed in steps.
+
+    Raises
+    ------
+    MixedDevicesError
+        The weights lie elsewhere.
+    """
     kernels = _kernels(block, x)
     if kernels is None or (block.drop_path is not None and block.drop_path.training):
         return None
@@ -57,6 +64,7 @@ def whole_block(block: Any, x: Tensor) -> Tensor | None:
     def pack() -> Any:
         if not all([_is_pointwise(layer.conv) for layer in layers if layer is not block.depthwise]):
             return None
+        require_one_place("conv2d", x=x.array, w=layers[0].conv.weight.array)
         widen = None if block.expand is None else fold(block.expand)
         weights: Any = None if squeeze is None else tuple([weight.array for weight in squeeze.weights])
         return kernels.pack_block(Block(widen, fold(block.depthwise), weights, fold(block.project), block.has_skip))
@@ -67,12 +75,17 @@ def whole_block(block: Any, x: Tensor) -> Tensor | None:
 
 
 def whole_layer(layer: Any, x: Tensor, skip: Tensor | None = None) -> Tensor | None:
-    """A `ConvNormAct`'s result (plus ``skip``), or None where it must be computed in steps."""
+    """A `ConvNormAct`'s result (plus ``skip``), or None where it must be computed in steps; errors as of a block."""
     kernels = _kernels(layer, x)
     source = None if kernels is None else _source([layer])
     if source is None:
         return None
-    folded = _folded(layer, source, lambda: kernels.pack_layer(fold(layer)))
+
+    def pack() -> Any:
+        require_one_place("conv2d", x=x.array, w=layer.conv.weight.array)
+        return kernels.pack_layer(fold(layer))
+
+    folded = _folded(layer, source, pack)
     window = _window(folded, layer.conv, x, layer.conv.in_channels, kernels.takes_layer)
     if window is None:
         return None
