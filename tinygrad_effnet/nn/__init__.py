@@ -35,6 +35,7 @@ from .mbconv import ConvNormAct, FusedMBConv, MBConv, SqueezeExcitation
 from .mobilenet import MobileNetV2
 from .models import create_model, list_models
 from .module import Buffer, Module, Parameter
+from .recorded import Recorded
 from .staged import StagedNet
 from .summary import Summary
 
@@ -67,6 +68,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ReLU6",
+    "Recorded",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..base import Array, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
-from . import activation, convolution, depthwise, fused, indexing, loss, normalization, optimiser, pooling, random
+from . import activation, convolution, depthwise, fused, indexing, loss, normalization, optimiser, pooling, products
+from . import random as random_numbers
 from .layout import normalisable, real
 
 
@@ -59,6 +60,10 @@ class CuPy(NumPy):
         if not x.size or not real(x, goal):
             return super().softmax_cross_entropy(x, goal)
         return loss.softmax_cross_entropy(x, goal)
+
+    # -- products ------------------------------------------------------------------------------------------------
+    def matmul(self, a: Array, b: Array) -> Array:
+        return products.matmul(a, b)
 
     # -- convolution ---------------------------------------------------------------------------------------------
     def conv2d(self, x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -140,7 +145,7 @@ class CuPy(NumPy):
         return total
 
     def uniform(self, generator: Any, shape: Sequence[int], dtype: Any) -> Array:
-        return random.uniform(generator, shape, dtype)
+        return random_numbers.uniform(generator, shape, dtype)
 
     # -- fused ---------------------------------------------------------------------------------------------------
     def norm_silu(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:

@@ -21,6 +21,7 @@ from ..layout import require_shape
 from . import implicit
 from .launch import LARGEST_INDEX, kernel
 from .layout import THREADS, channel_first, channel_major, plain
+from .products import product
 
 MOST_BLOCKS_A_ROW = 1024
 THIN = 64  # outputs of a group, up to which columns cost more than they bring
@@ -31,7 +32,7 @@ def conv2d(x: Array, w: Array, window: Window, groups: int) -> Array:
     out = window.output_size(*x.shape[2:])
     if is_thin(len(x), w.shape[1] * groups, len(w) // groups, window, out):
         return implicit.conv2d(x, w, window, groups)
-    y = _product(_matrices(w, groups), _columns(x, window, groups))  # G O/G (N Ho Wo)
+    y = product(_matrices(w, groups), _columns(x, window, groups))  # G O/G (N Ho Wo)
     return channel_first(y.reshape(len(w), len(x), *out))
 
 
@@ -43,7 +44,7 @@ def conv2d_input_grad(dy: Array, w: Array, window: Window, groups: int, size: Pa
     if is_thin(len(dy), channels, len(w) // groups * math.prod(window.stride), window, out):
         return implicit.conv2d_input_grad(dy, w, window, groups, size)
     up = _matrices(channel_major(dy), groups)  # G O/G (N Ho Wo)
-    seen = _product(_matrices(w, groups).swapaxes(1, 2), up)  # G (C/G kh kw) (N Ho Wo)
+    seen = product(_matrices(w, groups).swapaxes(1, 2), up)  # G (C/G kh kw) (N Ho Wo)
     if window.is_pointwise:
         return channel_first(seen.reshape(channels, len(dy), *size))
     return fold(seen, len(dy), channels, window, size)
@@ -55,7 +56,7 @@ def conv2d_weight_grad(x: Array, dy: Array, window: Window, groups: int) -> Arra
     if is_thin(len(x), x.shape[1], dy.shape[1] // groups, window, (dy.shape[2], dy.shape[3])):
         return implicit.conv2d_weight_grad(x, dy, window, groups)
     up = _matrices(channel_major(dy), groups)
-    dw = _product(up, _columns(x, window, groups).swapaxes(1, 2))  # G O/G (C/G kh kw)
+    dw = product(up, _columns(x, window, groups).swapaxes(1, 2))  # G O/G (C/G kh kw)
     return dw.reshape(dy.shape[1], x.shape[1] // groups, *window.kernel)
 
 
@@ -75,14 +76,6 @@ def is_thin(images: int, channels: int, outputs: int, window: Window, out: Pair)
     if window.is_pointwise:
         return False
     return outputs <= THIN or channels * math.prod(window.kernel) * images * math.prod(out) > LARGEST_INDEX
-
-
-def _product(a: Array, b: Array) -> Array:
-    """G n k, G k m -> G n m. One group is a plain product: cuBLAS then takes transposed matrices as they are, whereas
-    `cupy.matmul` of stacks would copy them first."""
-    import cupy
-
-    return cupy.matmul(a[0], b[0])[None] if len(a) == 1 else cupy.matmul(a, b)
 
 
 def _matrices(w: Array, groups: int) -> Array:

@@ -46,6 +46,8 @@ def asarray(x: Any, dtype: Any = None) -> ndarray:
     if isinstance(x, ndarray):
         return x.astype(dtype)
     there = np.array(x, dtype)
+    if streams.current().is_capturing():
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
     traffic.note("to device", there.nbytes)
     return result(there)
 
@@ -92,9 +94,16 @@ class RawModule(emulated.RawModule):
         return run
 
 
+def matmul(a: ndarray, b: ndarray) -> ndarray:
+    """cuBLAS's part, which cannot be recorded."""
+    if streams.current().is_capturing():
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    return _matmul(a, b)
+
+
 @of_numpy
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """cuBLAS's part: in 16 bits, factors are rounded and sums are not."""
+def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """In 16 bits, factors are rounded and sums are not."""
     stored = np.result_type(a, b)
     wide = np.float32 if stored.itemsize == 2 else stored
     return np.matmul(a.astype(wide), b.astype(wide)).astype(stored)
@@ -133,6 +142,8 @@ def _modules() -> dict[str, ModuleType]:
         get_current_stream=streams.current,
         alloc_pinned_memory=streams.alloc_pinned_memory,
         get_elapsed_time=streams.elapsed,
+        MemoryPool=machine.Pool,
+        using_allocator=machine.using_allocator,
         runtime=runtime,
         compiler=SimpleNamespace(CompileException=emulated.CompileException),
         memory=SimpleNamespace(OutOfMemoryError=machine.OutOfMemoryError),

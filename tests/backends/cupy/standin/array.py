@@ -27,8 +27,9 @@ class ndarray:
         self.device = device or (base.device if base is not None else machine.Device())
         self._pool = None
         if base is None:
-            machine.pools[self.device.id].allocate(there.nbytes)
-            self._pool = machine.pools[self.device.id]
+            pool = machine.pool_of(self.device.id)
+            pool.allocate(there.nbytes)
+            self._pool = pool
 
     def __del__(self) -> None:
         if self._pool is not None:

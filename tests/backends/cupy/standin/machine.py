@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _current = [0]
@@ -71,8 +73,28 @@ class Pool:
     def set_limit(self, size: int) -> None:
         self.users_limit = size
 
+    def malloc(self, size: int) -> None:
+        """Only names the pool; see `using_allocator`."""
+
 
 pools = [Pool() for _ in range(DEVICES)]
+_allocators: list[Any] = []
+
+
+@contextmanager
+def using_allocator(malloc: Any) -> Iterator[None]:
+    """As ``cupy.cuda`` has it, for the ``malloc`` of a pool."""
+    _allocators.append(malloc)
+    try:
+        yield
+    finally:
+        _allocators.pop()
+
+
+def pool_of(device: int) -> Pool:
+    """Where memory comes from."""
+    pool: Pool = _allocators[-1].__self__ if _allocators else pools[device]
+    return pool
 
 
 def properties(number: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
+from backends.cupy.standin import machine
 from backends.cupy.standin.machine import CUDARuntimeError, traffic
 
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -30,6 +31,7 @@ class Stream:
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
         self.is_null, self.non_blocking = null, non_blocking
         self._work: deque[Callable[[], Any]] = deque()
+        self._captured: list[Callable[[], Any]] | None = None
         self.asked = self._done = 0
         _streams.add(self)
 
@@ -42,12 +44,17 @@ class Stream:
 
     # -- what the stand-in asks of it ------------------------------------------------------------------------------
     def later(self, work: Callable[[], Any]) -> None:
-        """Do it when it is waited for."""
+        """Do it when it is waited for, or in every replay of what is recorded."""
+        if self._captured is not None:
+            self._captured.append(work)
+            return
         self._work.append(work)
         self.asked += 1
 
     def run(self, until: int | None = None) -> None:
         """Do what was asked, in order: all of it, or the first so many pieces."""
+        if self._captured is not None:
+            raise machine.CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted")
         while self._done < (self.asked if until is None else until):
             self._done += 1
             self._work.popleft()()
@@ -73,6 +80,31 @@ class Stream:
     def synchronize(self) -> None:
         traffic.note("waits", 0)
         self.run()
+
+    # -- graphs ----------------------------------------------------------------------------------------------------
+    def begin_capture(self, mode: Any = None) -> None:
+        if self.is_null:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self._captured = []
+
+    def end_capture(self) -> Graph:
+        graph, self._captured = Graph(self._captured or []), None
+        return graph
+
+    def is_capturing(self) -> bool:
+        return self._captured is not None
+
+
+class Graph:
+    """What was recorded: work on the same memory in every replay."""
+
+    def __init__(self, work: list[Callable[[], Any]]) -> None:
+        self.work = work
+
+    def launch(self, stream: Stream | None = None) -> None:
+        stream = stream or current()
+        for work in self.work:
+            work() if stream.is_null else stream.later(work)
 
 
 Stream.null = Stream(null=True)
