@@ -257,6 +257,13 @@ class Backend(ABC):
     def scale_shift(self, x: Array, scale: Array, shift: Array) -> Array:
         """x: N C ..., scale, shift: C -> x * scale + shift, channel by channel."""
 
+    def move_statistics(
+        self, running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, unbias: float
+    ) -> None:
+        """In place, running += momentum (batch - running), C each; the batch's variance is multiplied by unbias."""
+        for running, batch in ((running_mean, mean), (running_var, var * unbias)):
+            running += momentum * (batch.astype(running.dtype) - running)
+
     # -- indexing and random numbers -----------------------------------------------------------------------------
     @abstractmethod
     def scatter_add(self, dy: Array, index: Any, shape: Sequence[int]) -> Array:

@@ -180,5 +180,5 @@ def move_statistics(
     if not count:
         return
     versions.wrote(f"{name}(), moving its running statistics,", running_mean.array, running_var.array)
-    for running, batch in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
-        running.array += momentum * (batch.astype(running.dtype) - running.array)
+    kernels = backend_of([x.array])
+    kernels.move_statistics(running_mean.array, running_var.array, mean, var, momentum, count / (count - 1))

@@ -86,3 +86,14 @@ def test_a_nan_reaches_its_channel_and_no_other() -> None:
         for array, axis in ((y, 1), (mean, 0), (var, 0)):
             assert np.isnan(np.take(array, 1, axis)).all()
             assert not np.isnan(np.take(array, 0, axis)).any()
+
+
+@given(seeds, dtypes, st.sampled_from([1, 5, 300]))
+def test_running_statistics_are_moved(seed: int, dtype: str, channels: int) -> None:
+    draw = Data(seed, dtype)
+    with kernel_device():
+        there, exact = zip(*[draw(channels) for _ in range(4)], strict=True)
+        ORACLE.move_statistics(*exact, 0.1, 4 / 3)
+        normalization.move_statistics(*there, 0.1, 4 / 3)
+        for name, got, want in zip(("running_mean", "running_var"), there[:2], exact[:2], strict=True):
+            near(got, want, dtype, 4, name)

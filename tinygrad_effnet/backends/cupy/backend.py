@@ -136,6 +136,15 @@ class CuPy(NumPy):
             return super().scale_shift(x, scale, shift)
         return normalization.scale_shift(x, scale, shift)
 
+    def move_statistics(
+        self, running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, unbias: float
+    ) -> None:
+        kept = running_mean, running_var
+        if not mean.size or not real(mean, var, *kept) or not all([array.flags.c_contiguous for array in kept]):
+            super().move_statistics(running_mean, running_var, mean, var, momentum, unbias)
+        else:
+            normalization.move_statistics(running_mean, running_var, mean, var, momentum, unbias)
+
     # -- indexing and random numbers -----------------------------------------------------------------------------
     def scatter_add(self, dy: Array, index: Any, shape: Sequence[int]) -> Array:
         if dy.size and real(dy) and indexing.may_repeat(index):

@@ -7,7 +7,7 @@ from typing import Any
 from ..base import Array, Statistics
 from ..layout import require_shape
 from .launch import computing, kernel
-from .layout import channel_first, channel_major, rows_of, vector_width, widened
+from .layout import THREADS, channel_first, channel_major, elementwise_grid, plain, rows_of, vector_width, widened
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -44,6 +44,17 @@ def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     launch = kernel("normalization", "scale_shift", x.dtype, width)
     launch(rows.grid, rows.block(width), (source, rows.length, rows.chunk, factor, term, y))
     return channel_first(y)
+
+
+def move_statistics(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, unbias: float
+) -> None:
+    """running += momentum (batch - running), in place, the batch's variance times ``unbias``; C each, of one dtype."""
+    launch = kernel("normalization", "move_statistics", mean.dtype)
+    for value in (var, running_mean, running_var):
+        require_shape("a channel's statistic", value, mean.shape)
+    args = plain(mean), plain(var), mean.size, momentum, unbias, running_mean, running_var
+    launch(elementwise_grid(mean.size, 1), (THREADS,), args)
 
 
 # -- of channel-major arrays: what the fused operations use as well ---------------------------------------------------

@@ -111,3 +111,15 @@ __global__ void scale_shift(const T *x, int length, int chunk, const Wide<T> *sc
         store(y + part.row + i, pack);
     }
 }
+
+// running += momentum * (batch - running) for each channel, the batch's variance made unbiased; a thread does a channel
+template <typename T>
+__global__ void move_statistics(const T *mean, const T *var, int channels, double momentum, double unbias, T *running_mean,
+                                T *running_var) {
+    using A = Wide<T>;
+    const int c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= channels) return;
+    const A old_mean = wide(running_mean[c]), old_var = wide(running_var[c]);
+    running_mean[c] = T(old_mean + A(momentum) * (wide(mean[c]) - old_mean));
+    running_var[c] = T(old_var + A(momentum) * (wide(var[c]) * A(unbias) - old_var));
+}
