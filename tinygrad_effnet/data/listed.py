@@ -164,4 +164,6 @@ def count_lines(class_names: Sequence[str], counts: NDArray[np.int64], most: int
         wide = max(map(len, class_names))
         return [f"  {name:<{wide}}  {count:6d}" for name, count in zip(class_names, counts.tolist(), strict=True)]
     low, high = int(counts.argmin()), int(counts.argmax())
+    if counts[low] == counts[high]:
+        return [f"  {counts[low]} of each class"]
     return [f"  {counts[low]} ({class_names[low]}) to {counts[high]} ({class_names[high]}) of a class"]

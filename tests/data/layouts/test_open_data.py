@@ -110,3 +110,5 @@ def test_many_classes_are_summed_up(tmp_path: Path):
     description = open_data(root).description
     assert "2 (model 00) to 3 (model 07) of a class" in description
     assert "model 11" not in description
+    (root / "model 07" / "00.png").unlink()
+    assert "\n  2 of each class" in open_data(root).description
