@@ -2,7 +2,7 @@
 """Write a stand-in for Stanford Cars: fictional car models, drawn by the program, in the files of that data set.
 
     python examples/draw_cars.py cars                                # 196 models, 30 pictures to learn from, 5 to check
-    python examples/train_cars.py --data cars --size 64
+    python examples/train_cars.py --data cars --crop-boxes --size 64
 
 The pictures are synthetic and say nothing about photographs. They are there to try what so many classes ask of a
 network, a machine and a recipe, for the photographs are no longer to be had from those who collected them.
