@@ -165,6 +165,15 @@ def classified(draw: st.DrawFn, dtype: Any) -> Call:
     return Call((x, goal), length=1 + shape[1], scale=largest(x, goal))
 
 
+@calls_of("label_cross_entropy")
+@st.composite
+def labelled(draw: st.DrawFn, dtype: Any) -> Call:
+    n, k = draw(st.integers(0, 5)), draw(st.integers(1, 40))
+    x, labels = draw(values((n, k), dtype)), draw(st.lists(st.integers(-1, k - 1), min_size=n, max_size=n))
+    smoothing, scale = draw(st.sampled_from([0.0, 0.25, 1.0])), draw(st.sampled_from([None, 1.0, 0.3]))
+    return Call((x, np.array(labels, np.int64), smoothing, scale), length=1 + n + k, scale=largest(x))
+
+
 # -- products ------------------------------------------------------------------------------------------------------
 @calls_of("matmul")
 @st.composite

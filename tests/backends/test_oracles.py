@@ -179,6 +179,14 @@ def softmax_cross_entropy(x: np.ndarray, goal: np.ndarray) -> tuple[Any, Any]:
     return loss.detach(), torch.autograd.grad(loss.sum(), scores)[0]
 
 
+def label_cross_entropy(x: np.ndarray, labels: np.ndarray, smoothing: float, scale: float | None) -> tuple[Any, Any]:
+    scores = wide(x).requires_grad_()
+    options = {"ignore_index": -1, "label_smoothing": smoothing, "reduction": "none"}
+    loss = F.cross_entropy(scores, torch.tensor(labels), **options)
+    loss = loss if scale is None else loss.sum() * scale
+    return loss.detach(), torch.autograd.grad(loss.sum(), scores)[0]
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     **{name: of_torch(name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "where")},
     **{name: of_torch(name) for name in ("negative", "absolute", "sign", "exp", "log", "log1p", "sqrt", "sin", "cos")},
@@ -193,6 +201,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "softmax": lambda x, axis: torch.softmax(wide(x), axis),
     "log_softmax": lambda x, axis: torch.log_softmax(wide(x), axis),
     "softmax_cross_entropy": softmax_cross_entropy,
+    "label_cross_entropy": label_cross_entropy,
     "matmul": of_torch("matmul"),
     "conv2d": conv2d,
     "conv2d_input_grad": conv2d_input_grad,

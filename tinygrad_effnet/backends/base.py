@@ -188,6 +188,16 @@ class Backend(ABC):
     def softmax_cross_entropy(self, x: Array, goal: Array) -> tuple[Array, Array]:
         """x, goal: N K -> (loss, slope): -sum of goal * log_softmax(x) for each row, N, and its gradient by x, N K."""
 
+    @abstractmethod
+    def label_cross_entropy(
+        self, x: Array, labels: Array, smoothing: float, scale: float | None
+    ) -> tuple[Array, Array]:
+        """x: N K, labels: N (int64) -> (loss, slope): of each row's softmax and its class, and the gradient.
+
+        The goal is ``1 - smoothing`` at the label, and ``smoothing / K`` more everywhere; a row whose label is negative
+        counts for nothing. loss: N, or with a ``scale`` their sum times that, (); slope: that one's gradient by x, N K.
+        """
+
     # -- products ------------------------------------------------------------------------------------------------
     @abstractmethod
     def matmul(self, a: Array, b: Array) -> Array:

@@ -137,6 +137,19 @@ class NumPy(Backend):
         loss = -(goal * log_shares).sum(axis=1)
         return loss, self.xp.exp(log_shares) * goal.sum(axis=1, keepdims=True) - goal
 
+    def label_cross_entropy(
+        self, x: Array, labels: Array, smoothing: float, scale: float | None
+    ) -> tuple[Array, Array]:
+        log_shares, kept, even = self.log_softmax(x, 1), labels >= 0, smoothing / x.shape[1]
+        places = self.xp.arange(len(x)), self.xp.maximum(labels, 0)
+        loss, slope = (smoothing - 1) * log_shares[places], self.xp.exp(log_shares)
+        if smoothing:  # or an infinite score would count, zero times
+            loss -= even * log_shares.sum(axis=1)
+            slope -= even
+        slope[places] -= 1 - smoothing
+        loss, slope = self.xp.where(kept, loss, 0), self.xp.where(kept[:, None], slope, 0)
+        return (loss, slope) if scale is None else (self.xp.asarray(loss.sum() * scale), slope * scale)
+
     def _max_or_zeros(self, x: Array, axis: Axes) -> Array:
         if x.size == 0:
             return x.sum(axis=axis, keepdims=True)  # zeros of the right shape: there is no maximum of nothing

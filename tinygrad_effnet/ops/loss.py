@@ -44,6 +44,45 @@ class SoftmaxCrossEntropy(Op):
         return (dy * slope if self.needed[0] else None, -dy * log_softmax(x, 1) if self.needed[1] else None)
 
 
+@register
+class LabelCrossEntropy(Op):
+    """Cross-entropy of each row's softmax and its class: the goal is a label, l, of which ``smoothing``, s, is spread.
+
+    x: N K -> N, or (), their sum times ``scale``, c. A row whose label is negative counts for nothing.
+    """
+
+    formula = "yₙ = −(1 − s) · ln softmax(x)ₙₗ − s/K · Σₖ ln softmax(x)ₙₖ, or c · Σₙ yₙ"
+    rule = "x̄ₙₖ = ȳₙ · (softmax(x)ₙₖ − (1 − s) · [k = lₙ] − s/K), or ȳ · c times that"
+    shapes = "x: N K -> N"
+
+    def __init__(self, labels: Array, smoothing: float = 0.0, scale: float | None = None) -> None:
+        self.labels, self.smoothing, self.scale = labels, smoothing, scale
+
+    def flops(self, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+        """Of log-softmax, and of the slope."""
+        return 7 * math.prod(inputs[0])
+
+    def forward(self, kernels: Backend, x: Array) -> Array:
+        y, slope = kernels.label_cross_entropy(x, self.labels, self.smoothing, self.scale)
+        self.save(x, slope)
+        return y
+
+    def backward(self, dy: Tensor) -> Tensor:
+        x, slope = self.saved()
+        if tape.is_grad_enabled():  # then the slope has to be a function of x, not the numbers that came with y
+            slope = (softmax(x, 1) - self._goal(x)) * self._counted(x)
+        return (dy if self.scale is not None else unsqueeze(dy, 1)) * slope
+
+    def _goal(self, x: Tensor) -> Tensor:
+        classes = x.shape[1]
+        hot = self.labels[:, None] == backend_of([x.array]).xp.arange(classes)
+        return wrap(((1 - self.smoothing) * hot + self.smoothing / max(1, classes)).astype(x.dtype))
+
+    def _counted(self, x: Tensor) -> Tensor:
+        """N 1: what a row's loss counts."""
+        return wrap(((self.labels >= 0)[:, None] * (1.0 if self.scale is None else self.scale)).astype(x.dtype))
+
+
 def checked_reduction(name: str, reduction: str) -> str:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name}(reduction): {reduction!r}; expected 'mean', 'sum' or 'none'")
@@ -118,12 +157,13 @@ def cross_entropy(
             "unsqueeze(0) for one sample of its own"
         )
     checked_smoothing("cross_entropy", label_smoothing)
-    classes = logits.shape[1]
+    labels, classes = _plain(target), logits.shape[1]
+    if weight is None and classes and labels.dtype.kind in "iu" and not is_on_device(labels):
+        return _of_labels(logits, labels, label_smoothing, checked_reduction("cross_entropy", reduction), ignore_index)
     xp = backend_of([logits.array]).xp
     weights = xp.ones(classes, logits.dtype) if weight is None else _plain(weight).astype(logits.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"cross_entropy(weight): shape {weights.shape}; expected ({classes},), one weight a class")
-    labels = _plain(target)
     require_one_place("cross_entropy", logits=logits.array, target=labels, weight=weights)
     if labels.dtype.kind == "f" and labels.shape == logits.shape:
         hard, divisor = labels, float(len(labels))
@@ -136,6 +176,17 @@ def cross_entropy(
     return _reduce("cross_entropy", loss, reduction, divisor)
 
 
+def _of_labels(logits: Tensor, labels: Array, smoothing: float, reduction: str, ignore_index: int) -> Tensor:
+    """Cross-entropy with whole numbers on the host: no row of zeros with a one in it is made."""
+    require_one_place("cross_entropy", logits=logits.array, target=labels)
+    classes = _class_numbers("cross_entropy", labels, logits.shape, ignore_index)
+    scale = None if reduction == "none" else 1.0
+    if reduction == "mean":
+        counted = int(np.count_nonzero(classes >= 0))
+        scale = 1.0 / counted if counted else math.nan
+    return LabelCrossEntropy(classes, smoothing, scale)(logits)
+
+
 def _plain(values: Any) -> Array:
     values = values.array if isinstance(values, Tensor) else values
     return values if is_array(values) else np.asarray(values)
@@ -146,16 +197,10 @@ def _total(counted: Array) -> Any:
     return wrap(counted.sum()) if is_on_device(counted) else float(counted.sum())
 
 
-def _one_hot(name: str, labels: Array, logits: Tensor, ignore_index: int) -> Array:
-    """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored.
-
-    On a device labels cannot be looked at without waiting for it: the row of a wrong one is NaN, and so is the loss.
-    """
-    shape, xp = logits.shape, backend_of([logits.array]).xp
-    n, classes = shape
-    if labels.shape != (n,):
+def _require_class_numbers(name: str, labels: Array, shape: Shape) -> None:
+    if labels.shape != shape[:1]:
         raise ValueError(
-            f"{name}(target): shape {labels.shape} does not fit logits {shape}; expected ({n},) class numbers, "
+            f"{name}(target): shape {labels.shape} does not fit logits {shape}; expected ({shape[0]},) class numbers, "
             f"or {shape} probabilities (floating-point)"
         )
     if labels.dtype.kind not in "iu":
@@ -163,19 +208,44 @@ def _one_hot(name: str, labels: Array, logits: Tensor, ignore_index: int) -> Arr
             f"{name}(target): class numbers must be integers, got {labels.dtype} of shape {labels.shape}; "
             "convert them with .astype(int), or give probabilities of the logits' shape"
         )
+
+
+def _class_numbers(name: str, labels: Array, shape: Shape, ignore_index: int) -> Array:
+    """(N,) int64, a copy: each sample's class, or -1 where it is ignored; for logits of this shape, on the host."""
+    _require_class_numbers(name, labels, shape)
+    numbers = labels.astype(np.int64)
+    # read as unsigned, negative numbers are the largest: one look finds all that is out of range
+    if len(numbers) and (numbers.view(np.uint64).max() >= shape[1] or ignore_index >= 0):
+        ignored = labels == ignore_index
+        wrong = ~ignored & ((labels < 0) | (labels >= shape[1]))
+        if wrong.any():
+            raise ValueError(_wrong_label(name, labels, int(np.argmax(wrong)), shape))
+        numbers[ignored] = -1
+    return numbers
+
+
+def _wrong_label(name: str, labels: Array, first: int, shape: Shape) -> str:
+    classes = shape[1]
+    hint = " Are the labels counted from 1? Subtract 1." if labels.min() >= 1 and labels.max() == classes else ""
+    return (
+        f"{name}(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
+        f"logits {shape}.{hint}"
+    )
+
+
+def _one_hot(name: str, labels: Array, logits: Tensor, ignore_index: int) -> Array:
+    """(N, K): 1 at each sample's class; a row of zeros where the sample is ignored.
+
+    On a device labels cannot be looked at without waiting for it: the row of a wrong one is NaN, and so is the loss.
+    """
+    shape, xp = logits.shape, backend_of([logits.array]).xp
+    if not is_on_device(labels):
+        return (_class_numbers(name, labels, shape, ignore_index)[:, None] == np.arange(shape[1])).astype(logits.dtype)
+    _require_class_numbers(name, labels, shape)
     ignored = labels == ignore_index
-    wrong = ~ignored & ((labels < 0) | (labels >= classes))
-    hot = (labels[:, None] == xp.arange(classes)) & ~ignored[:, None]
-    if is_on_device(labels):
-        return xp.where(wrong[:, None], math.nan, hot.astype(logits.dtype)).astype(logits.dtype, copy=False)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        hint = " Are the labels counted from 1? Subtract 1." if labels.min() >= 1 and labels.max() == classes else ""
-        raise ValueError(
-            f"{name}(target): target[{first}] = {labels[first]} is outside 0..{classes - 1}, the classes of "
-            f"logits {shape}.{hint}"
-        )
-    return hot.astype(logits.dtype)
+    wrong = ~ignored & ((labels < 0) | (labels >= shape[1]))
+    hot = (labels[:, None] == xp.arange(shape[1])) & ~ignored[:, None]
+    return xp.where(wrong[:, None], math.nan, hot.astype(logits.dtype)).astype(logits.dtype, copy=False)
 
 
 @function

@@ -310,6 +310,19 @@ def _cross_entropy(op: type[Op], rng: Rng) -> list[Sample]:
     ]
 
 
+@samples_of("label_cross_entropy")
+def _label_cross_entropy(op: type[Op], rng: Rng) -> list[Sample]:
+    made = []
+    for (n, k), smoothing, scale in (((3, 4), 0.0, None), ((4, 3), 0.2, 0.7), ((1, 1), 0.0, 1.0), ((0, 3), 0.1, None)):
+        labels = rng.integers(0, k, n)
+        labels[2:] = -1  # ignored
+        make = fixed(op, labels, smoothing, scale)
+        made.append(
+            Sample(f"({n}, {k}), smoothing {smoothing}, scale {scale}", make, [rng.standard_normal((n, k)) * 2])
+        )
+    return made
+
+
 @samples_of("matmul")
 def _matmul(op: type[Op], rng: Rng) -> list[Sample]:
     pairs = ((2, 3), (3, 4)), ((1, 1), (1, 1)), ((2, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)), ((3, 2), (5, 2, 1))

@@ -114,6 +114,22 @@ class Reductions(Backend):
             slopes += [share * whole - g for g, share in zip(wanted, softmax(scores), strict=True)]
         return array(losses, x.shape[:1], x.dtype), array(slopes, x.shape, x.dtype)
 
+    def label_cross_entropy(
+        self, x: Array, labels: Array, smoothing: float, scale: float | None
+    ) -> tuple[Array, Array]:
+        # x: N K, labels: N -> loss: N or (), slope: N K
+        losses, slopes = [], []
+        for scores, label in zip(x.tolist(), labels.tolist(), strict=True):
+            kept, classes = label >= 0, len(scores)
+            goal = [kept * ((1 - smoothing) * (k == label) + smoothing / classes) for k in range(classes)]
+            losses.append(-total(g * log_share for g, log_share in zip(goal, log_softmax(scores), strict=True) if g))
+            slopes += [
+                (share * kept - g) * (1 if scale is None else scale)
+                for g, share in zip(goal, softmax(scores), strict=True)
+            ]
+        loss = array(losses, x.shape[:1], x.dtype) if scale is None else array([total(losses) * scale], (), x.dtype)
+        return loss, array(slopes, x.shape, x.dtype)
+
     # -- products ------------------------------------------------------------------------------------------------
     def matmul(self, a: Array, b: Array) -> Array:
         # a: ... n k, b: ... k m -> y: ... n m

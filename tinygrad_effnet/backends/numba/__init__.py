@@ -24,6 +24,7 @@ with cache.caching_in(cache.kernel_cache()):
         elementwise,
         fused,
         inference,
+        loss,
         normalization,
         optimiser,
         pooling,
@@ -80,6 +81,14 @@ class Numba(NumPy):
 
     def silu_grad(self, x: Array, dy: Array) -> Array:
         return activation.silu_grad(x, dy) if real(x, dy) else super().silu_grad(x, dy)
+
+    # -- loss ----------------------------------------------------------------------------------------------------
+    def label_cross_entropy(
+        self, x: Array, labels: Array, smoothing: float, scale: float | None
+    ) -> tuple[Array, Array]:
+        if not x.size or not real(x):
+            return super().label_cross_entropy(x, labels, smoothing, scale)
+        return loss.label_cross_entropy(x, labels, smoothing, scale)
 
     # -- products ------------------------------------------------------------------------------------------------
     def matmul(self, a: Array, b: Array) -> Array:

@@ -28,14 +28,13 @@ ROUND = f32(1.5 * 2**23)  # z = x + ROUND has no place for a fraction: the last 
 
 
 @njit(**EXACT)
-def sigmoid_float32(x: Any) -> Any:
-    """1 / (1 + exp(-x)), exp(v) = 2**k * exp(r) with whole k and |r| <= ln(2)/2, exp(r) by a polynomial.
+def exp_float32(x: Any) -> Any:
+    """exp(x) = 2**k * exp(r) with whole k and |r| <= ln(2)/2, exp(r) by a polynomial; never below exp(-87).
 
-    Its coefficients leave the least relative error there, 9e-8. The division makes 0 of what is too small to be a
-    normal number.
+    Its coefficients leave the least relative error there, 9e-8.
     """
     lowest, highest = f32(-87), f32(88)  # between these 2**k is a normal number
-    v = lowest if -x < lowest else -x  # a NaN stays one
+    v = lowest if x < lowest else x  # a NaN stays one
     z = v * f32(1.44269504) + ROUND
     k = z - ROUND
     r = (v - k * f32(0.693359375)) - k * f32(-2.12194440e-4)  # k * ln 2 in two parts, the first product exact
@@ -45,8 +44,13 @@ def sigmoid_float32(x: Any) -> Any:
     p = p * r + f32(9.999997448e-1)
     p = f32(p * r + f32(1))
     e = i32(p.view(i32) + i32(f32(z).view(i32) << i32(23))).view(f32)  # k added to the exponent
-    e = f32(np.inf) if v > highest else e
-    return f32(1) / (f32(1) + e)
+    return f32(np.inf) if v > highest else e
+
+
+@njit(**EXACT)
+def sigmoid_float32(x: Any) -> Any:
+    """1 / (1 + exp(-x)). The division makes 0 of what is too small to be a normal number."""
+    return f32(1) / (f32(1) + exp_float32(-x))
 
 
 @njit(**EXACT)
@@ -70,6 +74,22 @@ def _sigmoid(x: Any) -> Any:
         return exact(x)
 
     return compiled
+
+
+def exponential(x: Any) -> Any:
+    """exp(x) of a scalar inside kernels; 0 where it would be no normal number."""
+    return math.exp(x)
+
+
+@overload(exponential, jit_options=EXACT)
+def _exponential(x: Any) -> Any:
+    def of_float32(x: Any) -> Any:
+        return f32(0) if x < f32(-87) else exp_float32(x)
+
+    def of_float64(x: Any) -> Any:
+        return math.exp(x)
+
+    return of_float32 if x == types.float32 else of_float64
 
 
 BLOCK = 4096  # numbers a thread takes at a time: few enough to share work, enough to forget the cost of sharing

@@ -1,4 +1,4 @@
-"""How kernels are compiled: four decorators, and the one line a user sees while it happens.
+"""How kernels are compiled: five decorators, and the one line a user sees while it happens.
 
 What lets LLVM vectorise a loop, each worth a factor of five to ten:
 
@@ -67,8 +67,10 @@ class kernel:  # noqa: N801 - a decorator
     must have been checked, because the compiled code checks no bounds.
     """
 
+    parallel = True
+
     def __init__(self, function: Callable[..., Any]) -> None:
-        settings = {**FAST, "parallel": True, "cache": bool(config.CACHE_DIR), "no_cfunc_wrapper": True}
+        settings = {**FAST, "parallel": self.parallel, "cache": bool(config.CACHE_DIR), "no_cfunc_wrapper": True}
         self.cache = str(config.CACHE_DIR)
         self.compiled = numba.njit(**settings)(function)
         self.__doc__ = function.__doc__
@@ -85,6 +87,15 @@ class kernel:  # noqa: N801 - a decorator
         """Whether it is compiled for some type, in this process or on disk."""
         on_disk = Path(self.cache).rglob(f"{self.name}-*.nbi") if self.cache else ()
         return bool(self.compiled.signatures) or any(on_disk)
+
+
+class serial(kernel):  # noqa: N801
+    """The same with a plain loop, for what is too little to wake threads for: a call costs a microsecond."""
+
+    parallel = False
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
 
 
 def _name(function: Callable[..., Any]) -> str:

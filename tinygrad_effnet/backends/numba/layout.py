@@ -62,7 +62,12 @@ def _note_conversion(x: Array) -> None:
 def real(*arrays: Any) -> bool:
     """Whether all are ndarrays of one real floating dtype that kernels are compiled for."""
     first = getattr(arrays[0], "dtype", None)
-    return first in REAL and all(isinstance(a, np.ndarray) and a.dtype == first for a in arrays)
+    if first not in REAL:
+        return False
+    for a in arrays:  # a loop and no generator: asked before every kernel, however few its numbers
+        if not isinstance(a, np.ndarray) or a.dtype != first:
+            return False
+    return True
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:

@@ -35,6 +35,7 @@ TRAINING = (
     "fused.excite_kernel",
     "normalization.batch_norm_kernel",
     "fused.norm_add_kernel",
+    "loss.small_cross_entropy_kernel",
     "fused.norm_silu_grad_kernel",
     "fused.norm_add_grad_kernel",
     "normalization.batch_norm_grad_kernel",
