@@ -63,13 +63,13 @@ def check(confusion: ConfusionMatrix, least: float) -> None:
     assert right > least * CHANCE
     # The same answers are wrong if labels are counted from 1 on one side and from 0 on the other.
     for shift in (-1, 1):
-        assert np.trace(np.roll(confusion.matrix, shift, axis=1)) / confusion.matrix.sum() < 5 * CHANCE
+        assert np.trace(np.roll(confusion.matrix, shift, axis=1)) / confusion.matrix.sum() < least / 2 * CHANCE
 
 
 @pytest.mark.slow
 def test_by_way_of_the_files_of_stanford_cars(tmp_path: Path):
     write_stanford_cars(tmp_path / "cars", MODELS, IMAGES)
-    check(learnt(TrainConfig(data=str(tmp_path / "cars"), crop_boxes=True, **SETTINGS)), 18)  # 12 without boxes
+    check(learnt(TrainConfig(data=str(tmp_path / "cars"), crop_boxes=True, **SETTINGS)), 20)  # 26; 16 without boxes
 
 
 @pytest.mark.slow
@@ -81,4 +81,4 @@ def test_by_way_of_class_folders(tmp_path: Path):
         for index in range(len(cars)):
             picture, label = cars[index]
             Image.fromarray(picture).save(tmp_path / split / cars.class_names[label] / f"{index}.jpg", quality=92)
-    check(learnt(TrainConfig(data=str(tmp_path), **SETTINGS)), 12)
+    check(learnt(TrainConfig(data=str(tmp_path), **SETTINGS)), 12)  # 19
