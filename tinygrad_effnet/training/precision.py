@@ -15,6 +15,9 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
+
+from ..backends import Array
 from ..backends.device import HOST
 from ..backends.dtypes import dtype_of
 from ..nn import Module
@@ -58,23 +61,27 @@ class HalfTwin:
             mine.training = theirs.training
         for buffer, source in zip(self.twin.buffers(), self.model.buffers(), strict=True):
             buffer.array = source.array  # the same memory: what batch norm moves, it moves for both
-        for parameter, weight in zip(self.twin.parameters(), self.model.parameters(), strict=True):
-            parameter.array, parameter.grad = weight.array.astype(self.dtype), None
+        weights = [weight.array for weight in self.model.parameters()]
+        for parameter, array in zip(self.twin.parameters(), rounded(weights, self.dtype), strict=True):
+            parameter.array, parameter.grad = array, None
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the model."""
         (loss * self.scale if self.scales else loss).backward()
+        new: list[tuple[Array, Array]] = []  # of a weight, where it has a gradient: what is to be, and the twin's
+        more: list[tuple[Array, Array]] = []
         for parameter, weight in zip(self.twin.parameters(), self.model.parameters(), strict=True):
             if parameter.grad is None:
                 continue
-            gradient = parameter.grad.array.astype(weight.dtype)
-            gradient /= self.scale
-            parameter.grad = None
+            gradient, parameter.grad = parameter.grad.array, None
             if weight.grad is None:
-                weight.grad = wrap(gradient)
+                weight.grad = wrap(empty_like(weight.array))
+                new.append((weight.grad.array, gradient))
             else:
                 wrote("HalfTwin.backward()", weight.grad.array)
-                weight.grad.array += gradient
+                more.append((weight.grad.array, gradient))
+        put_widened(new, self.scale, adds=False)
+        put_widened(more, self.scale, adds=True)
 
     def may_step(self) -> bool:
         """Whether the gradients are numbers; adapts the scale. In float16 this waits for the device."""
@@ -95,6 +102,44 @@ class HalfTwin:
     def load_state(self, values: dict[str, Any]) -> None:
         """Take up what `state` gave."""
         self.scale, self.good, self.skipped = float(values["scale"]), int(values["good"]), int(values["skipped"])
+
+
+def rounded(weights: list[Array], dtype: Any) -> list[Array]:
+    """Arrays on a device in 16 bits, in memory of their own: those of float32 in one launch."""
+    if any(weight.dtype != np.float32 for weight in weights):
+        return [weight.astype(dtype) for weight in weights]
+    from ..backends.cupy import optimiser
+
+    with weights[0].device:
+        results = [empty_like(weight, dtype) for weight in weights]
+        optimiser.narrow(results, weights)
+    return results
+
+
+def put_widened(pairs: list[tuple[Array, Array]], divisor: float, adds: bool) -> None:
+    """Put, or add, the second array of each pair, divided, to the first: all of float32 in one launch."""
+    if all(result.dtype == np.float32 for result, _ in pairs):
+        if pairs:
+            from ..backends.cupy import optimiser
+
+            results, gradients = zip(*pairs, strict=True)
+            with results[0].device:
+                optimiser.widen(results, gradients, divisor, adds)
+        return
+    for result, gradient in pairs:
+        share = gradient.astype(result.dtype)
+        share /= divisor
+        if adds:
+            result += share
+        else:
+            result[...] = share
+
+
+def empty_like(array: Array, dtype: Any = None) -> Array:
+    """Memory on the device, in C order."""
+    import cupy
+
+    return cupy.empty(array.shape, array.dtype if dtype is None else dtype)
 
 
 def prepare(precision: str, model: Module) -> HalfTwin | None:

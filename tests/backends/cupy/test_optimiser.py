@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from backends.cupy.comparing import near
+from backends.cupy.comparing import STORED, near, number
 from backends.cupy.emulator.device import asarray, kernel_device, zeros
+from backends.cupy.standin import standin_cupy
 
 from tinygrad_effnet import Tensor, optim, use_backend
 from tinygrad_effnet.backends.cupy import optimiser
@@ -121,6 +123,58 @@ def test_ema_and_mixed_dtypes() -> None:
         optimiser.ema(averages, on_device(new), 0.25)
         for average, a, x in zip(averages, first, new, strict=True):
             near(average, a.astype(float) * 0.75 + x.astype(float) * 0.25, average.dtype.name)
+
+
+def drawn(stored: str, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(number(stored)) for shape in SHAPES]
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_a_norm_of_all_and_one_factor_for_all(stored: str) -> None:
+    arrays = drawn(stored)
+    exact = math.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays))
+    with standin_cupy() as cupy:
+        there = [cupy.asarray(a) for a in arrays]
+        norm = optimiser.norm(there)
+        assert (norm.shape, norm.dtype) == ((), np.float64)
+        assert float(norm) == pytest.approx(exact, rel=1e-12)
+        optimiser.scale(there, 0.5 / norm)
+        for x, a in zip(there, arrays, strict=True):
+            near(x.get(), a.astype(np.float64) * 0.5 / exact, stored, 2)
+        assert float(optimiser.norm([])) == 0.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_no_number_is_seen_in_a_norm(bad: float) -> None:
+    arrays = drawn("float32")
+    arrays[-1][8190] = bad
+    with standin_cupy() as cupy:
+        assert not math.isfinite(float(optimiser.norm([cupy.asarray(a) for a in arrays])))
+        large, small = (cupy.asarray(np.full(3, size, np.float32)) for size in (1e38, 1e-38))
+        assert float(optimiser.norm([large])) == pytest.approx(math.sqrt(3) * 1e38, rel=1e-6)
+        assert float(optimiser.norm([small])) == pytest.approx(math.sqrt(3) * 1e-38, rel=1e-6)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_weights_are_rounded_and_gradients_widened(stored: str) -> None:
+    weights, gradients, before = drawn("float32"), drawn(stored, 1), drawn("float32", 2)
+    with standin_cupy() as cupy:
+        twins = [cupy.empty(a.shape, a.dtype) for a in gradients]
+        optimiser.narrow(twins, [cupy.asarray(a) for a in weights])
+        new, sums = [cupy.empty(a.shape, "float32") for a in weights], [cupy.asarray(a) for a in before]
+        for results, adds in ((new, False), (sums, True)):
+            optimiser.widen(results, [cupy.asarray(a) for a in gradients], 4.0, adds)
+        for twin, a in zip(twins, weights, strict=True):
+            np.testing.assert_array_equal(twin.get(), a.astype(twin.dtype))
+        for fresh, total, a, old in zip(new, sums, gradients, before, strict=True):
+            share = a.astype(np.float32) / 4
+            np.testing.assert_array_equal(fresh.get(), share)
+            np.testing.assert_array_equal(total.get(), old + share)
+        with pytest.raises(
+            ValueError, match=r"^widen: got a ndarray of float64 .* expected float32 and the same shape"
+        ):
+            optimiser.widen([cupy.empty(2, "float64")], [cupy.empty(2, stored)], 1.0, False)
 
 
 def test_a_gradient_may_lie_otherwise_than_its_parameter() -> None:

@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "TEAM": (32, 256),
     "COUNT_PADDING": (False, True),
     "AMSGRAD": (False, True),
+    "ADDS": (False, True),
     "MODE": ("PLAIN", "SILU", "ADD"),
     "KIND": ("PLAIN", "MOMENTUM", "NESTEROV"),
 }

@@ -7,13 +7,14 @@ waits for) and one kernel does them all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ..base import Array
-from .launch import STORED, kernel
+from .launch import STORED, kernel, wide
 from .layout import THREADS, plain
 
 PIECE = 8192  # numbers that a block does
@@ -89,35 +90,100 @@ def ema(averages: Arrays, arrays: Arrays, share: float) -> None:
     _launch("ema", [averages, [plain(x) for x in arrays]], (), (share,))
 
 
-def _launch(name: str, slots: Sequence[Arrays], template: tuple[object, ...], scalars: Sequence[float]) -> None:
-    """One launch for each dtype among the parameters."""
+def norm(arrays: Arrays) -> Array:
+    """The Euclidean norm of all numbers together, as one of float64 on the device; arrays of at most 32 bits a number.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `adam`.
+    """
+    import cupy
+
+    found = [cupy.zeros(1, "float64")]
+    for stored, addresses, pieces in _tables("norm", [[plain(x) for x in arrays]]):
+        sums = cupy.empty(len(pieces), "float64")
+        kernel("optimiser", "squares", stored)((len(pieces),), (THREADS,), (addresses, pieces, sums))
+        found.append(sums)
+    return cupy.sqrt(cupy.concatenate(found).sum())
+
+
+def scale(arrays: Arrays, factor: Array) -> None:
+    """x *= factor, in place, for every array; ``factor`` is one float64 on the device.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `adam`.
+    """
+    _launch("scale", [arrays], (), (factor,))
+
+
+def narrow(results: Arrays, arrays: Arrays) -> None:
+    """Each array rounded to its result's dtype; arrays are in the dtype that kernels compute with there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `adam`.
+    """
+    _launch("narrow", [results, [plain(x) for x in arrays]], (), (), wide_slot=1)
+
+
+def widen(results: Arrays, arrays: Arrays, divisor: float, adds: bool) -> None:
+    """Each array / divisor, put into its result or added to it; results are in the dtype that kernels compute with.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `adam`.
+    """
+    _launch("widen", [results, [plain(x) for x in arrays]], (adds,), (divisor,), wide_slot=0)
+
+
+def _launch(
+    name: str,
+    slots: Sequence[Arrays],
+    template: tuple[object, ...],
+    numbers: Sequence[Any],
+    wide_slot: int | None = None,
+) -> None:
+    """One launch for each dtype among the parameters. Numbers may lie on the device."""
+    for stored, addresses, pieces in _tables(name, slots, wide_slot):
+        args = [float(x) if isinstance(x, (int, float)) else x for x in numbers]
+        launch = kernel("optimiser", name, stored, *template)
+        launch((len(pieces),), (THREADS,), (addresses, pieces, *args))
+
+
+def _tables(name: str, slots: Sequence[Arrays], wide_slot: int | None = None) -> Iterator[tuple[Any, Array, Array]]:
+    """For each dtype among the parameters: what is stored, the arrays' addresses, and the pieces of work."""
     import cupy
 
     of_dtype: dict[str, list[tuple[Array, ...]]] = {}
     for arrays in zip(*slots, strict=True):
-        _check(name, arrays)
+        stored = arrays[1 if wide_slot == 0 else 0].dtype.name
+        _check(name, arrays, stored, wide_slot)
         if arrays[0].size:
-            of_dtype.setdefault(arrays[0].dtype.name, []).append(arrays)
-    for dtype, rows in of_dtype.items():
+            of_dtype.setdefault(stored, []).append(arrays)
+    for stored, rows in of_dtype.items():
         addresses = np.array([[array.data.ptr for array in row] for row in rows], np.uint64)
-        device = cupy.cuda.Device().id
-        pieces = _pieces(tuple([row[0].size for row in rows]), device)
-        launch = kernel("optimiser", name, np.dtype(dtype) if dtype != "bfloat16" else dtype, *template)
-        launch((len(pieces),), (THREADS,), (cupy.asarray(addresses), pieces, *map(float, scalars)))
+        pieces = _pieces(tuple([row[0].size for row in rows]), cupy.cuda.Device().id)
+        yield stored if stored == "bfloat16" else np.dtype(stored), cupy.asarray(addresses), pieces
 
 
-def _check(name: str, arrays: tuple[Array, ...]) -> None:
+def _check(name: str, arrays: tuple[Array, ...], stored: str, wide_slot: int | None) -> None:
     """The launcher sees only addresses, so what it would check is checked here."""
     import cupy
 
     first, device = arrays[0], cupy.cuda.Device().id
-    if first.dtype.name not in STORED:
-        raise TypeError(f"{name}: a parameter is {first.dtype}; expected one of {STORED}")
-    for array in arrays:
-        if not isinstance(array, cupy.ndarray) or (array.shape, array.dtype) != (first.shape, first.dtype):
+    if stored not in STORED:
+        raise TypeError(f"{name}: a parameter is {stored}; expected one of {STORED}")
+    for slot, array in enumerate(arrays):
+        dtype = wide(stored) if slot == wide_slot else stored
+        if not isinstance(array, cupy.ndarray) or array.shape != first.shape or array.dtype.name != dtype:
             raise ValueError(
                 f"{name}: got a {type(array).__name__} of {array.dtype} and shape {array.shape} beside a parameter of "
-                f"{first.dtype} and shape {first.shape}; expected the same, on the device"
+                f"{stored} and shape {first.shape}; expected {dtype} and the same shape, on the device"
             )
         if not array.flags.c_contiguous or array.device.id != device:
             raise ValueError(

@@ -84,7 +84,7 @@ class RawModule(emulated.RawModule):
 
     def get_function(self, name: str) -> Any:
         if not machine.runs_kernels[-1]:
-            return lambda grid, block, args, *, shared_mem=0: None
+            return lambda grid, block, args, *, shared_mem=0: do(lambda: None)
         call = super().get_function(name)
 
         def run(grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:

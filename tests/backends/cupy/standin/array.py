@@ -181,6 +181,7 @@ def plain_index(index: Any) -> Any:
 
 def do(work: Callable[[], Any], stream: Any = None) -> None:
     """What writes to arrays that are there: at once, or when the stream comes to it."""
+    traffic.launches += 1
     stream = stream or streams.current()
     work() if stream.is_null else stream.later(work)
 
@@ -189,7 +190,9 @@ def computed(function: Callable[[], Any], source: ndarray | None) -> Any:
     """What a function gives. Where it is for later, so are the numbers; what it gives now shows their shape."""
     stream = streams.current()
     if stream.is_null:
-        return result(function(), source)
+        found = result(function(), source)
+        traffic.launches += found.base is None
+        return found
     with np.errstate(all="ignore"):
         try:
             found = result(function(), source)

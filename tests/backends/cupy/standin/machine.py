@@ -24,7 +24,7 @@ class CUDARuntimeError(RuntimeError):
 
 
 class Traffic:
-    """How often something was copied from one memory to the other, or waited for."""
+    """How often something was copied from one memory to the other or waited for, and how much was launched."""
 
     def __init__(self) -> None:
         self.clear()
@@ -32,6 +32,7 @@ class Traffic:
     def clear(self) -> None:
         self.counts = {"to host": 0, "to device": 0, "waits": 0}
         self.bytes = dict(self.counts)
+        self.launches = 0
 
     def note(self, kind: str, nbytes: int) -> None:
         self.counts[kind] += 1

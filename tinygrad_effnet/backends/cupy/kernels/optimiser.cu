@@ -82,3 +82,44 @@ __global__ void ema(const unsigned long long *addresses, const int *pieces, doub
         average[i] = T(before + Wide<T>(share) * (wide(x[i]) - before));
     }
 }
+
+// The sum of squares of each piece, in double: of what is stored in at most 32 bits it neither over- nor underflows.
+template <typename T>
+__global__ void squares(const unsigned long long *addresses, const int *pieces, double *found) {
+    const Piece piece(pieces);
+    const T *x = piece.array<T>(addresses, 1, 0);
+    double sum[1] = {0};
+    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) sum[0] += double(wide(x[i])) * double(wide(x[i]));
+    block_sum(sum);
+    if (threadIdx.x == 0) found[blockIdx.x] = sum[0];
+}
+
+// x *= factor, one number on the device
+template <typename T>
+__global__ void scale(const unsigned long long *addresses, const int *pieces, const double *factor) {
+    const Piece piece(pieces);
+    T *x = piece.array<T>(addresses, 1, 0);
+    const Wide<T> share = Wide<T>(*factor);
+    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) x[i] = T(wide(x[i]) * share);
+}
+
+// to = from, rounded; from, the second, is in the precision that is computed in.
+template <typename T>
+__global__ void narrow(const unsigned long long *addresses, const int *pieces) {
+    const Piece piece(pieces);
+    T *to = piece.array<T>(addresses, 2, 0);
+    const Wide<T> *from = piece.array<Wide<T>>(addresses, 2, 1);
+    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) to[i] = T(from[i]);
+}
+
+// to = from / divisor, or that is added to it; to, the first, is in the precision that is computed in.
+template <typename T, bool ADDS>
+__global__ void widen(const unsigned long long *addresses, const int *pieces, double divisor) {
+    const Piece piece(pieces);
+    Wide<T> *to = piece.array<Wide<T>>(addresses, 2, 0);
+    const T *from = piece.array<T>(addresses, 2, 1);
+    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) {
+        const Wide<T> x = wide(from[i]) / Wide<T>(divisor);
+        to[i] = ADDS ? to[i] + x : x;
+    }
+}
