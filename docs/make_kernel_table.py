@@ -16,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tinygrad_effnet.backends.cupy import offline
+from tinygrad_effnet.backends.cupy import depthwise, offline
 from tinygrad_effnet.backends.cupy.instances import FAMILIES
 from tinygrad_effnet.backends.cupy.launch import OPTIONS, STORED, declarations, source
+from tinygrad_effnet.backends.cupy.layout import THREADS
 from tinygrad_effnet.files import atomic_write
 
 PAGE = Path(__file__).with_name("kernels.md")
@@ -28,6 +29,10 @@ Every kernel in `backends/cupy/kernels/`, compiled for float32 / float64 / float
 {compiler}, without a GPU. Registers are those of a thread, the most that any instance of the kernel needs; up to 64,
 1024 threads fit a multiprocessor at once, up to 128, 512 do. Shared memory is that of a block, beside what a launch
 adds for tiles of depthwise convolution ({tile} KiB of float32 at most). A kernel with one number handles bytes alone.
+
+*Reads* is the widest read of memory, in bytes, that the quickest instance of a kernel has: 16 where numbers that lie
+side by side come several at a time. *Occupancy* is the share of a multiprocessor's threads that blocks of {threads}
+keep on an sm_90 at once, with the registers and shared memory that the neediest instance takes; we launch such blocks.
 
 The page is written by `python docs/make_kernel_table.py`; a test fails where a kernel has changed since.
 
@@ -74,14 +79,15 @@ def lines_of(found: Found, family: str) -> list[str]:
 
 def page(families: dict[str, list[str]]) -> str:
     """The text of the page, from the lines of each family."""
-    from tinygrad_effnet.backends.cupy import depthwise
-
     head = HEAD.format(
-        architectures=", ".join(offline.ARCHITECTURES), compiler=offline.compiler(), tile=depthwise.TILE * 4 // 1024
+        architectures=", ".join(offline.ARCHITECTURES),
+        compiler=offline.compiler(),
+        tile=depthwise.TILE * 4 // 1024,
+        threads=THREADS,
     )
     lines = [
-        f"| kernel | instances | shared, bytes | {' | '.join(offline.ARCHITECTURES)} |",
-        f"|---|---|---|{'---|' * len(offline.ARCHITECTURES)}",
+        f"| kernel | instances | shared, bytes | {' | '.join(offline.ARCHITECTURES)} | reads | occupancy, % |",
+        f"|---|---|---|{'---|' * len(offline.ARCHITECTURES)}---|---|",
     ]
     for family in FAMILIES:
         lines += [_heading(family), *[line for line in families[family] if line.startswith("|")]]
@@ -93,7 +99,7 @@ def page(families: dict[str, list[str]]) -> str:
 
 
 def _heading(family: str) -> str:
-    return f"| **{family}** | `{fingerprint(family)}` | |{' |' * len(offline.ARCHITECTURES)}"
+    return f"| **{family}** | `{fingerprint(family)}` | |{' |' * len(offline.ARCHITECTURES)} | |"
 
 
 def _row(found: Found, family: str, name: str) -> str:
@@ -106,7 +112,20 @@ def _row(found: Found, family: str, name: str) -> str:
     cells = [
         " / ".join(str(max(r.registers for r in of(d, a))) for d in STORED if of(d, a)) for a in offline.ARCHITECTURES
     ]
+    newest = offline.ARCHITECTURES[-1]
+    stored = [dtype for dtype in STORED if of(dtype, newest)]
+    reads = " / ".join(str(max(r.access for r in of(dtype, newest))) for dtype in stored)
+    least = [
+        min(offline.occupancy(newest, THREADS, r.registers, r.shared + _tile(name, dtype)) for r in of(dtype, newest))
+        for dtype in stored
+    ]
+    cells += [reads, " / ".join(f"{share:.0%}".rstrip("%") for share in least)]
     return f"| `{family}/{name}` | {number} | {shared} | {' | '.join(cells)} |"
+
+
+def _tile(name: str, dtype: str) -> int:
+    """Bytes of shared memory that a launch adds."""
+    return depthwise.TILE * (8 if dtype == "float64" else 4) if name.startswith("depthwise_") else 0
 
 
 def main() -> None:

@@ -48,10 +48,39 @@ def table() -> ModuleType:
 
 
 def test_what_the_assembler_prints_is_understood() -> None:
-    assert offline._resources(LOG) == {
-        "_Z1fIfEvv": offline.Resources(31, 528, 8, 16),
-        "_Z1gv": offline.Resources(8, 0, 0, 0),
+    assert offline._resources(LOG, {"_Z1fIfEvv": 16}) == {
+        "_Z1fIfEvv": offline.Resources(31, 528, 8, 16, 16),
+        "_Z1gv": offline.Resources(8, 0, 0, 0, 0),
     }
+
+
+def test_the_widest_read_is_found() -> None:
+    text = """
+.visible .entry _Z1fIfEvv(.param .u64 a)
+{
+ld.param.u64 %rd1, [a];
+ld.global.f32 %f1, [%rd2];
+ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2];
+ld.global.nc.v2.f32 {%f1, %f2}, [%rd2];
+}
+.visible .entry _Z1gv()
+{
+ld.global.nc.u16 %rs1, [%rd2];
+ld.shared.f64 %fd1, [%r2];
+}
+.visible .entry _Z1kv() { ld.v4.u32 {%r1, %r2, %r3, %r4}, [%rd2]; }
+.visible .entry _Z1hv() { st.global.f32 [%rd1], %f1; }
+"""
+    assert offline._widths(text) == {"_Z1fIfEvv": 16, "_Z1gv": 2, "_Z1kv": 16, "_Z1hv": 0}
+
+
+def test_occupancy_is_that_of_the_programming_guide() -> None:
+    assert offline.occupancy("sm_90", 256, 32, 0) == 1
+    assert offline.occupancy("sm_90", 256, 64, 0) == 0.5
+    assert offline.occupancy("sm_90", 256, 80, 0) == 0.375
+    assert offline.occupancy("sm_90", 256, 32, 47 * 1024) == 0.5  # 4 blocks of 48 KiB in 228
+    assert offline.occupancy("sm_75", 256, 64, 0) == 1
+    assert offline.occupancy("sm_75", 32, 16, 0) == 0.5  # 16 blocks at most
 
 
 def test_the_page_is_of_these_kernels(table: ModuleType) -> None:

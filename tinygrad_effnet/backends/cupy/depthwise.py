@@ -8,9 +8,9 @@ from typing import NamedTuple
 from ..base import Array, Pair, Window
 from ..layout import require_shape
 from .launch import computing, kernel
-from .layout import FILLING, THREADS, block_for, channel_first, channel_major, plain
+from .layout import FILLING, THREADS, VECTOR_BYTES, block_for, channel_first, channel_major, plain
 
-TILE = 4096  # numbers in shared memory, about: 16 KiB of float32, so that several blocks share a multiprocessor
+TILE = 4608  # numbers in shared memory, about: 18 KiB of float32, so that several blocks share a multiprocessor
 WIDEST = 64  # outputs in a row of a tile
 
 
@@ -25,11 +25,12 @@ class Tiles(NamedTuple):
     number: int  # of tiles of a channel
     staged: int  # numbers that a tile puts into shared memory
     block: tuple[int]  # threads
+    packed: int  # whether rows come in accesses of 16 bytes (`Rows` in depthwise.cu)
 
     @property
-    def cut(self) -> tuple[int, int, int, int, int]:
+    def cut(self) -> tuple[int, int, int, int, int, int]:
         """As kernels take it."""
-        return self.planes, self.across, self.down, self.height, self.width
+        return self.planes, self.across, self.down, self.height, self.width, self.packed
 
 
 def has_kernel(window: Window) -> bool:
@@ -43,11 +44,11 @@ def strip(stride: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def tiles_of(images: int, size: Pair, step: int, extra: int, long: int) -> Tiles:
+def tiles_of(images: int, size: Pair, step: int, extra: int, long: int, full: int) -> Tiles:
     """Cut planes of ``size`` results.
 
-    ``n`` results of a row need ``(n - 1) * step + extra`` numbers in shared memory; so with a column, whose length is
-    rounded up to a multiple of ``long``.
+    ``n`` results of a row need ``(n - 1) * step + extra`` numbers in shared memory, rounded up to whole accesses of
+    ``full`` that may begin early; so with a column, whose length is rounded up to a multiple of ``long``.
     """
 
     def rows(height: int) -> int:
@@ -55,7 +56,7 @@ def tiles_of(images: int, size: Pair, step: int, extra: int, long: int) -> Tiles
 
     across = -(-size[1] // WIDEST)
     width = -(-size[1] // across)
-    pitch = (width - 1) * step + extra
+    pitch = ((width - 1) * step + extra + 2 * full - 2) // full * full
     down = 1
     while rows(-(-size[0] // down)) * pitch > TILE and down < size[0]:
         down += 1
@@ -65,21 +66,27 @@ def tiles_of(images: int, size: Pair, step: int, extra: int, long: int) -> Tiles
     planes = max(1, min(images, TILE // staged)) if across * down == 1 else 1
     count = -(-images // planes) * across * down
     block = block_for(planes * -(-height // long) * width)
-    return Tiles(planes, across, down, height, width, count, staged * planes, block)
+    return Tiles(planes, across, down, height, width, count, staged * planes, block, int(full > 1))
 
 
-def output_tiles(window: Window, images: int, out: Pair) -> Tiles:
-    """Tiles of outputs, for which pixels of x are put into shared memory."""
+def access(staged: Array) -> int:
+    """Numbers in an access to an array, C N H W, whose rows are put into shared memory (`FULL` in common.cuh), or 1."""
+    full: int = VECTOR_BYTES // computing(staged.dtype).itemsize
+    return 1 if staged.shape[3] % full or staged.data.ptr % VECTOR_BYTES else full
+
+
+def output_tiles(window: Window, images: int, out: Pair, full: int) -> Tiles:
+    """Tiles of outputs, for which pixels of x are put into shared memory in accesses of ``full``."""
     stride, taps = window.stride[0], window.kernel[0]
-    return tiles_of(images, out, stride, taps, strip(stride))
+    return tiles_of(images, out, stride, taps, strip(stride), full)
 
 
-def input_tiles(window: Window, images: int, size: Pair) -> Tiles:
-    """Tiles of squares of pixels (see `depthwise_input_grad`), for which outputs are put into shared memory."""
+def input_tiles(window: Window, images: int, size: Pair, full: int) -> Tiles:
+    """Tiles of squares of pixels (see `depthwise_input_grad`), for which outputs are put there; likewise."""
     stride, taps = window.stride[0], window.kernel[0]
     (top, _), (left, _) = window.padding
     squares = [(before + n - 1) // stride - before // stride + 1 for n, before in zip(size, (top, left), strict=True)]
-    return tiles_of(images, (squares[0], squares[1]), 1, -(-taps // stride), strip(stride))
+    return tiles_of(images, (squares[0], squares[1]), 1, -(-taps // stride), strip(stride), full)
 
 
 def planes_of(window: Window, x: Array, size: Pair, out: Pair) -> tuple[int, ...]:
@@ -110,7 +117,7 @@ def depthwise_conv2d(x: Array, w: Array, window: Window) -> Array:
         launch = kernel("depthwise_any", "any_forward", x.dtype)
         launch(_blocks(y), (THREADS,), (source, taps, *_window_numbers(window, source, size, out), y))
         return channel_first(y)
-    tiles = output_tiles(window, source.shape[1], out)
+    tiles = output_tiles(window, source.shape[1], out, access(source))
     launch = kernel("depthwise", "depthwise_forward", x.dtype, window.kernel[0], window.stride[0], False)
     no_norm = None, None, 0.0, None, 0, None, None
     args = source, taps, *planes_of(window, source, size, out), *tiles.cut, *no_norm, y
@@ -130,7 +137,7 @@ def depthwise_conv2d_input_grad(dy: Array, w: Array, window: Window, size: Pair)
         launch = kernel("depthwise_any", "any_input_grad", dy.dtype)
         launch(_blocks(dx), (THREADS,), (up, taps, *_window_numbers(window, up, size, out), dx))
         return channel_first(dx)
-    tiles = input_tiles(window, up.shape[1], size)
+    tiles = input_tiles(window, up.shape[1], size, access(up))
     launch = kernel("depthwise", "depthwise_input_grad", dy.dtype, window.kernel[0], window.stride[0], False)
     no_norm = None, None, None, 0.0, None, None, None
     args = up, taps, *planes_of(window, up, size, out), *tiles.cut, *no_norm, dx
@@ -158,9 +165,9 @@ def weight_grad(source: Array, up: Array, window: Window, norm: bool, norm_args:
     """source: C N H W, up: C N Ho Wo -> C 1 kh kw; with ``norm`` of silu(normalise(source))."""
     import cupy
 
-    channels, images = source.shape[:2]
+    channels = len(source)
     size, out, side = source.shape[2:], up.shape[2:], window.kernel[0]
-    tiles = output_tiles(window, images, out)
+    tiles = output_tiles(window, source.shape[1], out, access(source))
     parts = max(1, min(tiles.number, FILLING // channels))
     shares = cupy.empty((channels, parts, side * side), computing(source.dtype))
     launch = kernel("depthwise", "depthwise_weight_grad", source.dtype, side, window.stride[0], norm)

@@ -95,7 +95,7 @@ def norm_silu_depthwise(
     taps = depthwise.filters(w, channels, window)
     statistics, sums = start(source, eps, given)
     y = cupy.empty((channels, images, *out), x.dtype)
-    tiles = depthwise.output_tiles(window, images, out)
+    tiles = depthwise.output_tiles(window, images, out, depthwise.access(source))
     norm = *vectors(source, gamma, beta), float(eps), sums, rows_of(source).parts, statistics.mean, statistics.var
     launch = kernel("depthwise", "depthwise_forward", x.dtype, window.kernel[0], window.stride[0], True)
     args = source, taps, *depthwise.planes_of(window, source, size, out), *tiles.cut, *norm, y
@@ -125,7 +125,7 @@ def norm_silu_depthwise_grad(
     dw = depthwise.weight_grad(source, up, window, True, (scale, shift, eps, mean, var))
 
     g = cupy.empty_like(source)
-    tiles = depthwise.input_tiles(window, images, size)
+    tiles = depthwise.input_tiles(window, images, size, depthwise.access(up))
     sums = cupy.empty((channels, tiles.number, 2), "float64")
     launch = kernel("depthwise", "depthwise_input_grad", x.dtype, window.kernel[0], window.stride[0], True)
     norm = source, scale, shift, eps, mean, var, sums
@@ -135,9 +135,10 @@ def norm_silu_depthwise_grad(
     rows = rows_of(source)
     dgamma, dbeta = cupy.empty_like(scale), cupy.empty_like(scale)
     share = 0.0 if statistics.fixed else 1 / rows.length
-    finish = kernel("depthwise", "gradient_of_norm", x.dtype)
+    width = vector_width(source[0].size, source, g)
+    finish = kernel("depthwise", "gradient_of_norm", x.dtype, width)
     args = source, g, rows.length, rows.chunk, scale, mean, var, eps, share, sums, tiles.number, dgamma, dbeta
-    finish(rows.grid, rows.block(1), args)
+    finish(rows.grid, rows.block(width), args)
     return channel_first(g), dgamma.astype(gamma.dtype, copy=False), dbeta.astype(gamma.dtype, copy=False), dw
 
 
@@ -153,7 +154,7 @@ def pooled_activation(y: Array, gamma: Array, beta: Array, eps: float, given: Gi
     statistics, sums = start(source, eps, given)
     pooled = cupy.empty((channels, images), statistics.mean.dtype)
     team, count, grid, block = _teams(source)
-    launch = kernel("squeeze_excite", "pool", y.dtype, team)
+    launch = kernel("squeeze_excite", "pool", y.dtype, team, vector_width(0, source))
     norm = *vectors(source, gamma, beta), float(eps), sums, rows_of(source).parts, statistics.mean, statistics.var
     launch(grid, block, (source, images, area_of(source), count, *norm, pooled))
     return pooled.T.astype(y.dtype, copy=False), statistics
@@ -184,9 +185,10 @@ def excite_sums(y: Array, gamma: Array, beta: Array, dz: Array, statistics: Stat
     scale, shift, mean, var = vectors(source, gamma, beta, statistics.mean, statistics.var)
     sums = cupy.empty((channels, images, 6), mean.dtype)
     team, count, grid, block = _teams(source)
-    launch = kernel("squeeze_excite", "excite_sums", y.dtype, team)
+    up = channel_major(dz)
+    launch = kernel("squeeze_excite", "excite_sums", y.dtype, team, vector_width(0, source, up))
     planes = images, area_of(source), count
-    launch(grid, block, (source, channel_major(dz), *planes, scale, shift, float(statistics.eps), mean, var, sums))
+    launch(grid, block, (source, up, *planes, scale, shift, float(statistics.eps), mean, var, sums))
     return sums
 
 

@@ -22,6 +22,7 @@ class Resources(NamedTuple):
     shared: int  # of each block, beside what a launch asks for
     stack: int  # of each thread, in memory
     spilled: int  # registers of each thread that had to go to memory, written and read
+    access: int  # the widest read of memory
 
 
 def compiler() -> str:
@@ -64,14 +65,46 @@ def compile_text(text: str, name: str, expressions: Sequence[str], architecture:
         log = room.decode().rstrip("\0 \n")
         if status.value or "warning" in log:
             raise KernelCompileError(f"kernels/{name} for {architecture}:\n{log}")
+        _, size = nvrtc.nvrtcGetPTXSize(program)
+        ptx = b" " * size
+        nvrtc.nvrtcGetPTX(program, ptx)
         lowered = [nvrtc.nvrtcGetLoweredName(program, expression.encode())[1] for expression in expressions]
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    found = _resources(log)
+    found = _resources(log, _widths(ptx.decode()))
     return {e: found[mangled.decode()] for e, mangled in zip(expressions, lowered, strict=True)}
 
 
-def _resources(log: str) -> dict[str, Resources]:
+def occupancy(architecture: str, threads: int, registers: int, shared: int) -> float:
+    """The share of a multiprocessor's threads that blocks of so many of them can keep there at once.
+
+    ``registers`` are a thread's, ``shared`` bytes a block's. By the tables of the CUDA programming guide ("Technical
+    specifications per compute capability"): a multiprocessor has four parts, each with a quarter of the registers,
+    which are given out to warps by 256; a block takes 1 KiB of shared memory besides its own from sm_80 on.
+    """
+    most, blocks, room = _PROCESSORS[architecture]
+    of_warp = -(-registers * 32 // 256) * 256
+    warps = 4 * (65536 // 4 // of_warp)
+    own = shared + (0 if architecture == "sm_75" else 1024)
+    together = min(blocks, most // threads, warps // -(-threads // 32), room // own if own else blocks)
+    return together * threads / most
+
+
+# threads and blocks that a multiprocessor keeps at once, and bytes that blocks can share there
+_PROCESSORS = {"sm_75": (1024, 16, 65536), "sm_80": (2048, 32, 167936), "sm_90": (2048, 32, 233472)}
+_READ = re.compile(r"\bld(?!\.(?:param|shared|local|const))(?:\.[a-z]\w*)*?(?:\.v([248]))?\.[a-z]+(8|16|32|64|128)\b")
+
+
+def _widths(ptx: str) -> dict[str, int]:
+    """The widest read of memory of each kernel, bytes, by mangled name; 0 where it reads none."""
+    parts = re.split(r"\.entry (\w+)", ptx)[1:]
+    return {
+        name: max((int(number or 1) * int(bits) // 8 for number, bits in _READ.findall(text)), default=0)
+        for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _resources(log: str, widths: dict[str, int]) -> dict[str, Resources]:
     """By mangled name, from what the assembler prints of each kernel."""
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
@@ -80,7 +113,8 @@ def _resources(log: str) -> dict[str, Resources]:
         )
         registers = int(re.findall(r"Used (\d+) registers", part)[0])
         shared = sum(map(int, re.findall(r"(\d+) bytes smem", part)))
-        found[part.split("'")[0]] = Resources(registers, shared, stack, stores + loads)
+        name = part.split("'")[0]
+        found[name] = Resources(registers, shared, stack, stores + loads, widths.get(name, 0))
     return found
 
 

@@ -74,6 +74,15 @@ __device__ void store(T *to, const Pack<T, WIDTH> &pack) {
     *reinterpret_cast<Pack<T, WIDTH> *>(to) = pack;
 }
 
+// Numbers of T that a thread takes at a time where it computes much with each: those that fill 16 bytes once they are wide
+// (registers would not do for the eight of 16 bits). And whether an access may begin here.
+template <typename T>
+constexpr int FULL = 16 / sizeof(Wide<T>);
+
+__device__ inline bool is_aligned(const void *address) {
+    return reinterpret_cast<unsigned long long>(address) % 16 == 0;
+}
+
 // -- functions of one number ------------------------------------------------------------------------------------------
 
 __device__ inline float exponential(float x) { return expf(x); }

@@ -30,16 +30,46 @@ __device__ Wide<T> entering(T x, const Form<T> &form) {
     return NORM ? silu(form(x)) : wide(x);
 }
 
+// How a row of numbers lies in shared memory. Packed, it is made of whole accesses of FULL numbers (rows of planes must be
+// such, too), each of which is inside a plane or outside: so it begins up to FULL - 1 numbers early.
+template <typename T>
+struct Rows {
+    bool packed;
+    int pitch;  // numbers from a row to the next
+
+    __device__ Rows(int packed, int columns)
+        : packed(packed), pitch(packed ? (columns + 2 * FULL<T> - 2) / FULL<T> * FULL<T> : columns) {}
+
+    // How early a row begins that is to hold the columns from `left` on.
+    __device__ int early(int left) const { return packed ? left & (FULL<T> - 1) : 0; }
+};
+
 // Fills shared memory with rows x columns numbers of each plane, from (top, left) on, which may lie outside.
 template <typename T, bool NORM>
 __device__ void stage(const T *channel, int first, int planes, int height, int width, int top, int left, int rows,
-                      int columns, const Form<T> &form, Wide<T> *staged) {
-    const int total = planes * rows * columns;
+                      const Rows<T> &lying, const Form<T> &form, Wide<T> *staged) {
+    using A = Wide<T>;
+    if (lying.packed) {
+        constexpr int WIDTH = FULL<T>;
+        const int packs = lying.pitch / WIDTH, total = planes * rows * packs, begin = left - lying.early(left);
+        Walk at(threadIdx.x, blockDim.x, packs);
+        for (int i = threadIdx.x; i < total; i += blockDim.x, at.next()) {
+            const int plane = at.row / rows, h = top + at.row % rows, w = begin + at.column * WIDTH;
+            const bool inside = h >= 0 && h < height && w >= 0 && w < width;
+            Pack<T, WIDTH> pack;
+            if (inside) pack = load<T, WIDTH>(channel + ((first + plane) * height + h) * width + w);
+            Pack<A, WIDTH> made;
+            for (int k = 0; k < WIDTH; ++k) made.at[k] = inside ? entering<T, NORM>(pack.at[k], form) : A(0);
+            store(staged + i * WIDTH, made);
+        }
+        return;
+    }
+    const int columns = lying.pitch, total = planes * rows * columns;
     Walk at(threadIdx.x, blockDim.x, columns);
     for (int i = threadIdx.x; i < total; i += blockDim.x, at.next()) {
         const int plane = at.row / rows, h = top + at.row % rows, w = left + at.column;
         const bool inside = h >= 0 && h < height && w >= 0 && w < width;
-        staged[i] = inside ? entering<T, NORM>(channel[((first + plane) * height + h) * width + w], form) : Wide<T>(0);
+        staged[i] = inside ? entering<T, NORM>(channel[((first + plane) * height + h) * width + w], form) : A(0);
     }
 }
 
@@ -48,7 +78,7 @@ template <typename T, int K, int S, bool NORM>
 __global__ void __launch_bounds__(256)
     depthwise_forward(const T *x, const T *w, int images, int height, int width, int out_height, int out_width,
                       int pad_top, int pad_left, int planes, int across, int down, int tile_height, int tile_width,
-                      const Wide<T> *gamma, const Wide<T> *beta, double eps, const double *sums, int parts,
+                      int packed, const Wide<T> *gamma, const Wide<T> *beta, double eps, const double *sums, int parts,
                       Wide<T> *mean, Wide<T> *var, T *y) {
     constexpr int LONG = Strip<S>::LONG;
     using A = Wide<T>;
@@ -59,9 +89,10 @@ __global__ void __launch_bounds__(256)
     if (NORM) form = channel_form(x, images * area, tile.channel, gamma, beta, eps, sums, parts, mean, var);
 
     const int groups = (tile_height + LONG - 1) / LONG;
-    const int rows = (groups * LONG - 1) * S + K, pitch = (tile_width - 1) * S + K;
+    const Rows<T> lying(packed, (tile_width - 1) * S + K);
+    const int rows = (groups * LONG - 1) * S + K, pitch = lying.pitch, corner = tile.left * S - pad_left;
     stage<T, NORM>(x + tile.channel * images * area, tile.first, tile.planes, height, width, tile.top * S - pad_top,
-                   tile.left * S - pad_left, rows, pitch, form, staged);
+                   corner, rows, lying, form, staged);
     A filter[K * K];
     for (int k = 0; k < K * K; ++k) filter[k] = wide(w[tile.channel * K * K + k]);
     __syncthreads();
@@ -69,7 +100,7 @@ __global__ void __launch_bounds__(256)
     Walk at(threadIdx.x, blockDim.x, tile_width);
     for (int i = threadIdx.x; i < tile.planes * groups * tile_width; i += blockDim.x, at.next()) {
         const int plane = at.row / groups, group = at.row % groups;
-        const A *source = staged + (plane * rows + group * LONG * S) * pitch + at.column * S;
+        const A *source = staged + (plane * rows + group * LONG * S) * pitch + lying.early(corner) + at.column * S;
         A sum[LONG] = {};
 #pragma unroll
         for (int r = 0; r < (LONG - 1) * S + K; ++r)
@@ -97,7 +128,7 @@ template <typename T, int K, int S, bool NORM>
 __global__ void __launch_bounds__(256)
     depthwise_input_grad(const T *dy, const T *w, int images, int height, int width, int out_height, int out_width,
                          int pad_top, int pad_left, int planes, int across, int down, int tile_height, int tile_width,
-                         const T *x, const Wide<T> *gamma, const Wide<T> *beta, double eps, Wide<T> *mean,
+                         int packed, const T *x, const Wide<T> *gamma, const Wide<T> *beta, double eps, Wide<T> *mean,
                          Wide<T> *var, double *sums, T *dx) {
     constexpr int LONG = Strip<S>::LONG, REACH = (K + S - 1) / S;  // REACH: outputs that meet a pixel, in a row
     using A = Wide<T>;
@@ -108,10 +139,11 @@ __global__ void __launch_bounds__(256)
         form = channel_form<T>(x, images * height * width, tile.channel, gamma, beta, eps, nullptr, 0, mean, var);
 
     const int groups = (tile_height + LONG - 1) / LONG;
-    const int rows = groups * LONG + REACH - 1, pitch = tile_width + REACH - 1;
+    const Rows<T> lying(packed, tile_width + REACH - 1);
+    const int rows = groups * LONG + REACH - 1, pitch = lying.pitch;
     const int top = pad_top / S + tile.top, left = pad_left / S + tile.left;  // the tile's first square
     stage<T, false>(dy + tile.channel * images * out_height * out_width, tile.first, tile.planes, out_height, out_width,
-                    top - (REACH - 1), left - (REACH - 1), rows, pitch, form, staged);
+                    top - (REACH - 1), left - (REACH - 1), rows, lying, form, staged);
     A filter[K * K];
     for (int k = 0; k < K * K; ++k) filter[k] = wide(w[tile.channel * K * K + k]);
     __syncthreads();
@@ -120,7 +152,8 @@ __global__ void __launch_bounds__(256)
     Walk at(threadIdx.x, blockDim.x, tile_width);
     for (int i = threadIdx.x; i < tile.planes * groups * tile_width; i += blockDim.x, at.next()) {
         const int plane = at.row / groups, group = at.row % groups;
-        const A *source = staged + (plane * rows + group * LONG) * pitch + at.column;
+        const A *source =
+            staged + (plane * rows + group * LONG) * pitch + lying.early(left - (REACH - 1)) + at.column;
         A sum[LONG * S][S] = {};
 #pragma unroll
         for (int r = 0; r < LONG + REACH - 1; ++r)
@@ -169,7 +202,7 @@ template <typename T, int K, int S, bool NORM>
 __global__ void __launch_bounds__(256)
     depthwise_weight_grad(const T *x, const T *dy, int images, int height, int width, int out_height, int out_width,
                           int pad_top, int pad_left, int planes, int across, int down, int tile_height, int tile_width,
-                          int tiles, const Wide<T> *gamma, const Wide<T> *beta, double eps, Wide<T> *mean,
+                          int packed, int tiles, const Wide<T> *gamma, const Wide<T> *beta, double eps, Wide<T> *mean,
                           Wide<T> *var, Wide<T> *shares) {
     constexpr int LONG = Strip<S>::LONG;
     using A = Wide<T>;
@@ -178,18 +211,20 @@ __global__ void __launch_bounds__(256)
     Form<T> form;
     if (NORM) form = channel_form<T>(x, images * area, channel, gamma, beta, eps, nullptr, 0, mean, var);
     const int groups = (tile_height + LONG - 1) / LONG;
-    const int rows = (groups * LONG - 1) * S + K, pitch = (tile_width - 1) * S + K;
+    const Rows<T> lying(packed, (tile_width - 1) * S + K);
+    const int rows = (groups * LONG - 1) * S + K, pitch = lying.pitch;
     A total[K * K] = {};
     for (int number = blockIdx.x; number < tiles; number += gridDim.x) {
         const Tile tile(number, images, planes, across, down, tile_height, tile_width);
+        const int corner = tile.left * S - pad_left;
         __syncthreads();  // the last tile may still be read
         stage<T, NORM>(x + channel * images * area, tile.first, tile.planes, height, width, tile.top * S - pad_top,
-                       tile.left * S - pad_left, rows, pitch, form, staged);
+                       corner, rows, lying, form, staged);
         __syncthreads();
         Walk at(threadIdx.x, blockDim.x, tile_width);
         for (int i = threadIdx.x; i < tile.planes * groups * tile_width; i += blockDim.x, at.next()) {
             const int plane = at.row / groups, group = at.row % groups, wo = tile.left + at.column;
-            const A *source = staged + (plane * rows + group * LONG * S) * pitch + at.column * S;
+            const A *source = staged + (plane * rows + group * LONG * S) * pitch + lying.early(corner) + at.column * S;
             const T *up = dy + (channel * images + tile.first + plane) * out_height * out_width;
             A g[LONG];
 #pragma unroll
@@ -226,7 +261,7 @@ __global__ void add_shares(const Wide<T> *shares, int numbers, int taps, int par
 }
 
 // dx from g, in place, and the gradients of gamma and beta; `sums` are those of depthwise_input_grad, C parts 2.
-template <typename T>
+template <typename T, int WIDTH>
 __global__ void gradient_of_norm(const T *x, T *g, int length, int chunk, const Wide<T> *gamma, const Wide<T> *mean,
                                  const Wide<T> *var, double eps, double share, const double *sums, int parts,
                                  Wide<T> *dgamma, Wide<T> *dbeta) {
@@ -234,6 +269,10 @@ __global__ void gradient_of_norm(const T *x, T *g, int length, int chunk, const 
     double total[2];
     collect_sums(total, part.channel, parts, sums);
     const Back<T> back = channel_back<T>(total, part.channel, gamma, mean, var, eps, share, dgamma, dbeta);
-    for (int i = part.row + part.begin + threadIdx.x; i < part.row + part.end; i += blockDim.x)
-        g[i] = T(back(x[i], wide(g[i])));
+    for (int i = part.begin + threadIdx.x * WIDTH; i < part.end; i += blockDim.x * WIDTH) {
+        const Pack<T, WIDTH> at = load<T, WIDTH>(x + part.row + i);
+        Pack<T, WIDTH> pack = load<T, WIDTH>(g + part.row + i);
+        for (int k = 0; k < WIDTH; ++k) pack.at[k] = T(back(at.at[k], wide(pack.at[k])));
+        store(g + part.row + i, pack);
+    }
 }

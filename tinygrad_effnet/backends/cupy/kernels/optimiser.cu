@@ -18,6 +18,39 @@ struct Piece {
     }
 };
 
+// Calls change(at) with a number of each of the SLOTS arrays, in order, and writes what it makes of them, but for the second
+// array, the gradient. Numbers come FULL at a time where all arrays allow it.
+template <typename T, int SLOTS, typename F>
+__device__ void each(const Piece &piece, const unsigned long long *addresses, const F &change) {
+    constexpr int WIDTH = FULL<T>;
+    T *array[SLOTS];
+    bool packed = true;
+    for (int s = 0; s < SLOTS; ++s) {
+        array[s] = piece.array<T>(addresses, SLOTS, s);
+        packed = packed && is_aligned(array[s]);
+    }
+    const int packs = packed ? piece.count / WIDTH : 0;
+    for (int p = threadIdx.x; p < packs; p += blockDim.x) {
+        Pack<T, WIDTH> pack[SLOTS];
+        for (int s = 0; s < SLOTS; ++s) pack[s] = load<T, WIDTH>(array[s] + p * WIDTH);
+        for (int k = 0; k < WIDTH; ++k) {
+            T at[SLOTS];
+            for (int s = 0; s < SLOTS; ++s) at[s] = pack[s].at[k];
+            change(at);
+            for (int s = 0; s < SLOTS; ++s) pack[s].at[k] = at[s];
+        }
+        for (int s = 0; s < SLOTS; ++s)
+            if (s != 1) store(array[s] + p * WIDTH, pack[s]);
+    }
+    for (int i = packs * WIDTH + threadIdx.x; i < piece.count; i += blockDim.x) {
+        T at[SLOTS];
+        for (int s = 0; s < SLOTS; ++s) at[s] = array[s][i];
+        change(at);
+        for (int s = 0; s < SLOTS; ++s)
+            if (s != 1) array[s][i] = at[s];
+    }
+}
+
 // Adam and NAdam: m and v as in both, then  p -= (of_gradient g + of_momentum m) / (sqrt(v / correction) + eps).
 // Adam has of_gradient 0. `shrink` multiplies p first (decoupled decay), `decay` adds to the gradient (L2), `sign` is -1
 // to go up. With AMSGRAD there is a fifth array, the largest v so far, in v's place.
@@ -28,25 +61,22 @@ __global__ void adam(const unsigned long long *addresses, const int *pieces, dou
     using A = Wide<T>;
     constexpr int SLOTS = AMSGRAD ? 5 : 4;
     const Piece piece(pieces);
-    T *p = piece.array<T>(addresses, SLOTS, 0), *gradient = piece.array<T>(addresses, SLOTS, 1);
-    T *m = piece.array<T>(addresses, SLOTS, 2), *v = piece.array<T>(addresses, SLOTS, 3);
-    T *largest = AMSGRAD ? piece.array<T>(addresses, SLOTS, 4) : nullptr;
     const A new_m = A(1 - beta1), new_v = A(1 - beta2), inverse = A(1 / correction);
-    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) {
-        A x = wide(p[i]) * A(shrink);
-        const A g = A(sign) * wide(gradient[i]) + A(decay) * x;
-        const A first = A(beta1) * wide(m[i]) + new_m * g;
-        A second = A(beta2) * wide(v[i]) + new_v * (g * g);
-        m[i] = T(first);
-        v[i] = T(second);
+    each<T, SLOTS>(piece, addresses, [=](T (&at)[SLOTS]) {
+        A x = wide(at[0]) * A(shrink);
+        const A g = A(sign) * wide(at[1]) + A(decay) * x;
+        const A first = A(beta1) * wide(at[2]) + new_m * g;
+        A second = A(beta2) * wide(at[3]) + new_v * (g * g);
+        at[2] = T(first);
+        at[3] = T(second);
         if (AMSGRAD) {
-            const A before = wide(largest[i]);
+            const A before = wide(at[SLOTS - 1]);
             second = second > before || second != second ? second : before;  // a NaN stays seen
-            largest[i] = T(second);
+            at[SLOTS - 1] = T(second);
         }
         x -= (A(of_gradient) * g + A(of_momentum) * first) / (root(second * inverse) + A(eps));
-        p[i] = T(x);
-    }
+        at[0] = T(x);
+    });
 }
 
 // Gradient descent; b is the third array, where there is momentum.
@@ -58,29 +88,26 @@ __global__ void sgd(const unsigned long long *addresses, const int *pieces, doub
     using A = Wide<T>;
     constexpr int SLOTS = KIND == PLAIN ? 2 : 3;
     const Piece piece(pieces);
-    T *p = piece.array<T>(addresses, SLOTS, 0), *gradient = piece.array<T>(addresses, SLOTS, 1);
-    T *b = KIND == PLAIN ? nullptr : piece.array<T>(addresses, SLOTS, 2);
-    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) {
-        const A x = wide(p[i]), g = A(sign) * wide(gradient[i]) + A(decay) * x;
+    each<T, SLOTS>(piece, addresses, [=](T (&at)[SLOTS]) {
+        const A x = wide(at[0]), g = A(sign) * wide(at[1]) + A(decay) * x;
         A step = g;
         if (KIND != PLAIN) {
-            step = A(momentum) * wide(b[i]) + A(share) * g;
-            b[i] = T(step);
+            step = A(momentum) * wide(at[SLOTS - 1]) + A(share) * g;
+            at[SLOTS - 1] = T(step);
         }
         if (KIND == NESTEROV) step = g + A(momentum) * step;
-        p[i] = T(x - A(lr) * step);
-    }
+        at[0] = T(x - A(lr) * step);
+    });
 }
 
 // average += share (x - average); the average first, x second.
 template <typename T>
 __global__ void ema(const unsigned long long *addresses, const int *pieces, double share) {
     const Piece piece(pieces);
-    T *average = piece.array<T>(addresses, 2, 0), *x = piece.array<T>(addresses, 2, 1);
-    for (int i = threadIdx.x; i < piece.count; i += blockDim.x) {
-        const Wide<T> before = wide(average[i]);
-        average[i] = T(before + Wide<T>(share) * (wide(x[i]) - before));
-    }
+    each<T, 2>(piece, addresses, [=](T (&at)[2]) {
+        const Wide<T> before = wide(at[0]);
+        at[0] = T(before + Wide<T>(share) * (wide(at[1]) - before));
+    });
 }
 
 // The sum of squares of each piece, in double: of what is stored in at most 32 bits it neither over- nor underflows.

@@ -18,16 +18,31 @@ __device__ void team_sum(A (&x)[COUNT]) {
         block_sum(x);
 }
 
-// pooled, C N: the mean of silu(t) over each plane.
-template <typename T, int TEAM>
+// Numbers of a plane that come before the first of them which begins an access of WIDTH, `start` being its place.
+template <int WIDTH>
+__device__ int ragged(int start, int area) {
+    return min((WIDTH - start % WIDTH) % WIDTH, area);
+}
+
+// pooled, C N: the mean of silu(t) over each plane, WIDTH numbers at a time but at its ends.
+template <typename T, int TEAM, int WIDTH>
 __global__ void pool(const T *x, int images, int area, int count, const Wide<T> *gamma, const Wide<T> *beta, double eps,
                      const double *sums, int parts, Wide<T> *mean, Wide<T> *var, Wide<T> *pooled) {
     const Planes planes(images, count);
     const Form<T> form = channel_form(x, images * area, planes.channel, gamma, beta, eps, sums, parts, mean, var);
     for (int n = planes.first + threadIdx.x / TEAM; n < planes.last; n += blockDim.x / TEAM) {
-        const T *plane = x + (planes.channel * images + n) * area;
+        const int start = (planes.channel * images + n) * area, before = ragged<WIDTH>(start, area);
+        const int packs = (area - before) / WIDTH, lane = threadIdx.x % TEAM;
+        const T *plane = x + start;
         Wide<T> total[1] = {0};
-        for (int i = threadIdx.x % TEAM; i < area; i += TEAM) total[0] += silu(form(plane[i]));
+        for (int p = lane; p < packs; p += TEAM) {
+            const Pack<T, WIDTH> pack = load<T, WIDTH>(plane + before + p * WIDTH);
+            for (int k = 0; k < WIDTH; ++k) total[0] += silu(form(pack.at[k]));
+        }
+        if (WIDTH > 1) {
+            for (int i = lane; i < before; i += TEAM) total[0] += silu(form(plane[i]));
+            for (int i = before + packs * WIDTH + lane; i < area; i += TEAM) total[0] += silu(form(plane[i]));
+        }
         team_sum<TEAM>(total);
         if (threadIdx.x % TEAM == 0) pooled[planes.channel * images + n] = total[0] / area;
     }
@@ -47,26 +62,39 @@ __global__ void excite(const T *x, int length, int chunk, int area, const Wide<T
     }
 }
 
+// Adds a number's part to what `excite_sums` sums.
+template <typename T>
+__device__ void add_share(T at, T dy, const Form<T> &form, Wide<T> (&total)[6]) {
+    const Wide<T> up = wide(dy), d = wide(at) - form.centre, t = form(at);
+    const Wide<T> act = silu(t), slope = silu_slope(t);
+    total[0] += act;
+    total[1] += up * act;
+    total[2] += slope;
+    total[3] += slope * d;
+    total[4] += up * slope;
+    total[5] += up * slope * d;
+}
+
 // What the gradient needs of each plane; sums is C N 6, of
 // act, dy * act, slope, slope * d, dy * slope, dy * slope * d,    d = x - centre
-template <typename T, int TEAM>
+template <typename T, int TEAM, int WIDTH>
 __global__ void excite_sums(const T *x, const T *dy, int images, int area, int count, const Wide<T> *gamma,
                             const Wide<T> *beta, double eps, Wide<T> *mean, Wide<T> *var, Wide<T> *sums) {
     const Planes planes(images, count);
     const Form<T> form = channel_form<T>(x, images * area, planes.channel, gamma, beta, eps, nullptr, 0, mean, var);
     for (int n = planes.first + threadIdx.x / TEAM; n < planes.last; n += blockDim.x / TEAM) {
-        const int plane = planes.channel * images + n;
+        const int plane = planes.channel * images + n, start = plane * area, before = ragged<WIDTH>(start, area);
+        const int packs = (area - before) / WIDTH, lane = threadIdx.x % TEAM;
         Wide<T> total[6] = {0, 0, 0, 0, 0, 0};
-        for (int i = threadIdx.x % TEAM; i < area; i += TEAM) {
-            const T at = x[plane * area + i];
-            const Wide<T> up = wide(dy[plane * area + i]), d = wide(at) - form.centre, t = form(at);
-            const Wide<T> act = silu(t), slope = silu_slope(t);
-            total[0] += act;
-            total[1] += up * act;
-            total[2] += slope;
-            total[3] += slope * d;
-            total[4] += up * slope;
-            total[5] += up * slope * d;
+        for (int p = lane; p < packs; p += TEAM) {
+            const int i = start + before + p * WIDTH;
+            const Pack<T, WIDTH> at = load<T, WIDTH>(x + i), up = load<T, WIDTH>(dy + i);
+            for (int k = 0; k < WIDTH; ++k) add_share(at.at[k], up.at[k], form, total);
+        }
+        if (WIDTH > 1) {
+            for (int i = start + lane; i < start + before; i += TEAM) add_share(x[i], dy[i], form, total);
+            for (int i = start + before + packs * WIDTH + lane; i < start + area; i += TEAM)
+                add_share(x[i], dy[i], form, total);
         }
         team_sum<TEAM>(total);
         if (threadIdx.x % TEAM == 0)
