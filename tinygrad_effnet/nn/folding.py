@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import op, tape, versions
 from ..backends import Block, Layer, Window, backend_of
-from ..backends.device import require_one_place
+from ..backends.device import is_array, require_one_place
 from ..ops.window import window_of
 from ..tensor import Tensor, wrap
 from .activations import ReLU6, SiLU
@@ -95,9 +95,13 @@ def whole_layer(layer: Any, x: Tensor, skip: Tensor | None = None) -> Tensor | N
 def fold(layer: Any) -> Layer:
     """A `ConvNormAct` as one convolution with a shift."""
     conv, norm = layer.conv, layer.norm
-    scale = norm.weight.array / np.sqrt(norm.running_var.array.astype(np.float64) + norm.eps)
-    shift = norm.bias.array - norm.running_mean.array * scale
-    weight = conv.weight.array * scale.reshape(-1, 1, 1, 1)
+    gamma, beta, mean, var, weight = [
+        tensor.array.astype(np.float64)
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var, conv.weight)
+    ]
+    scale = gamma / backend_of([var]).sqrt(var + norm.eps)
+    shift = beta - mean * scale
+    weight = weight * scale.reshape(-1, 1, 1, 1)
     dtype = conv.weight.dtype
     return Layer(weight.astype(dtype), shift.astype(dtype), conv.groups, ACTS[type(layer.act)])
 
@@ -136,7 +140,7 @@ def _folded(module: Module, source: tuple[Any, ...], pack: Callable[[], Any]) ->
         same = all([a is b for a, b in zip(kept.source, source, strict=True)])
         if same and kept.time == versions.clock:
             return kept
-        arrays = [a for a in source if isinstance(a, np.ndarray)]
+        arrays = [a for a in source if is_array(a)]
         time = versions.clock
         if same and not any([versions.last_write(array, kept.time) for array in arrays]):
             kept = kept._replace(time=time)

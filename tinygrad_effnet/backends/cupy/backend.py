@@ -12,7 +12,19 @@ from typing import Any
 
 from ..base import Array, Given, Pair, Squeeze, Statistics, Window
 from ..vectorized import NumPy
-from . import activation, convolution, depthwise, fused, indexing, loss, normalization, optimiser, pooling, products
+from . import (
+    activation,
+    convolution,
+    depthwise,
+    fused,
+    indexing,
+    inference,
+    loss,
+    normalization,
+    optimiser,
+    pooling,
+    products,
+)
 from . import random as random_numbers
 from .layout import normalisable, real
 
@@ -23,6 +35,7 @@ class CuPy(NumPy):
     name = "cupy"
     has_fused = True
     updates = optimiser
+    inference = inference
 
     def __init__(self, cupy: ModuleType) -> None:
         self.xp = cupy

@@ -147,17 +147,25 @@ def norm_silu_depthwise_grad(
 
 def pooled_activation(y: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
     """The mean of each plane of silu(normalise(y)), N C."""
+    source = channel_major(y)
+    statistics, sums = start(source, eps, given)
+    pooled = plane_means(source, gamma, beta, eps, statistics, sums)
+    return pooled.T.astype(y.dtype, copy=False), statistics
+
+
+def plane_means(
+    source: Array, gamma: Array, beta: Array, eps: float, statistics: Statistics, sums: Array | None
+) -> Array:
+    """The mean of each plane of silu(normalise(source)), C N H W -> C N, in the dtype that kernels compute with."""
     import cupy
 
-    source = channel_major(y)
     channels, images = source.shape[:2]
-    statistics, sums = start(source, eps, given)
     pooled = cupy.empty((channels, images), statistics.mean.dtype)
     team, count, grid, block = _teams(source)
-    launch = kernel("squeeze_excite", "pool", y.dtype, team, vector_width(0, source))
+    launch = kernel("squeeze_excite", "pool", source.dtype, team, vector_width(0, source))
     norm = *vectors(source, gamma, beta), float(eps), sums, rows_of(source).parts, statistics.mean, statistics.var
     launch(grid, block, (source, images, area_of(source), count, *norm, pooled))
-    return pooled.T.astype(y.dtype, copy=False), statistics
+    return pooled
 
 
 def excite(y: Array, gamma: Array, beta: Array, gate: Array, statistics: Statistics) -> Array:

@@ -31,6 +31,7 @@ FAMILIES = (
     "images",
     "implicit",
     "indexing",
+    "inference",
     "loss",
     "normalization",
     "optimiser",
