@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from backends.cupy.standin import machine
 from backends.cupy.standin.machine import CUDARuntimeError, traffic
 
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -54,7 +53,7 @@ class Stream:
     def run(self, until: int | None = None) -> None:
         """Do what was asked, in order: all of it, or the first so many pieces."""
         if self._captured is not None:
-            raise machine.CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted")
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted")
         while self._done < (self.asked if until is None else until):
             self._done += 1
             self._work.popleft()()
