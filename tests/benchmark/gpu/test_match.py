@@ -133,6 +133,7 @@ def test_tables_and_documents_say_who_is_how_much_faster(world):
     best = report.of_best(made).splitlines()
     assert [cell.strip() for cell in best[2].strip("|").split("|")] == [
         FIRST.title,
+        "cupy",
         "torch",
         "2.00 (2.00–2.00)",
         "0.50",

@@ -44,7 +44,9 @@ def test_workloads_that_make_no_sense_are_refused(given, message):
 
 def test_teams_are_processes_and_a_compiled_heat_has_one_of_its_own():
     chosen = entrants.choose(None)
-    assert [e.name for e in chosen] == ["cupy", "torch", "torch channels_last", "torch compiled", "onnxruntime"]
+    assert [e.name for e in chosen] == [
+        *("cupy", "cupy recorded", "torch", "torch channels_last", "torch compiled", "onnxruntime"),
+    ]
     made = entrants.teams(chosen, PLAN)
     for entrant in chosen:
         own = [heat for team in made if team.entrant is entrant for heat in team.heats]
@@ -55,7 +57,9 @@ def test_teams_are_processes_and_a_compiled_heat_has_one_of_its_own():
                 assert len(team.heats) == 1 or not entrant.options.get("compiled")
     firsts = [PLAN.index(team.heats[0]) for team in made]
     assert firsts == sorted(firsts)
-    with pytest.raises(ValueError, match="--only 'numba': there is no such contestant on a GPU; there are cupy, torch"):
+    with pytest.raises(
+        ValueError, match="--only 'numba': there is no such contestant on a GPU; there are cupy, cupy recorded"
+    ):
         entrants.choose(["numba"])
 
 

@@ -98,6 +98,16 @@ def test_the_command_prints_tables_and_writes_json(device, tmp_path, capsys, mon
     assert device.get_default_memory_pool().used_bytes() < 3e8
 
 
+def test_recorded_use_takes_part_in_use_alone(device, capsys, tmp_path):
+    file = tmp_path / "found.json"
+    given = ["--rounds", "1", "--precision", "float32", "--only", "cupy recorded", "--json", str(file)]
+    assert main([*TINY, *given]) == 0
+    training, inference = json.loads(file.read_text())["heats"]
+    assert [r["name"] for r in training["results"]] == ["cupy"]
+    assert [(r["name"], r["problem"]) for r in inference["results"]] == [("cupy", ""), ("cupy recorded", "")]
+    assert "| cupy recorded " in capsys.readouterr().out
+
+
 def test_a_batch_that_does_not_fit_is_reported(device, capsys):
     device.get_default_memory_pool().set_limit(size=30 * 2**20)
     assert main([*TINY, "--rounds", "1", "--precision", "float32", "--task", "training"]) == 0

@@ -10,6 +10,7 @@ from .plan import Heat
 
 ENTRANTS = (
     Contestant("cupy", "ours", {}, needs=("cupy",)),
+    Contestant("cupy recorded", "ours", {"recorded": True}, ("inference",), ("cupy",)),
     Contestant("torch", "torch", {"channels_last": False, "compiled": False}, needs=("torch",)),
     Contestant("torch channels_last", "torch", {"channels_last": True, "compiled": False}, needs=("torch",)),
     Contestant("torch compiled", "torch", {"channels_last": True, "compiled": True}, needs=("torch",)),

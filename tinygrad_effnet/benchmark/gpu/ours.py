@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from ... import ops, optim, tape
+from ... import nn, ops, optim, tape
 from ...backends.cupy.availability import require_device
 from ...tensor import Tensor, from_numpy
 from ...training import precision as precisions
@@ -13,9 +13,13 @@ from ..settings import Settings
 
 
 class Ours:
-    """See `workload.Workload`. ``precision`` as `TrainConfig` has it; in use 16 bits are the weights' own."""
+    """See `workload.Workload`.
 
-    def __init__(self, settings: Settings, task: str, precision: str) -> None:
+    ``precision`` is as `TrainConfig` has it; in use 16 bits are the weights' own. ``recorded``: use is a replay of
+    launches (`nn.Recorded`).
+    """
+
+    def __init__(self, settings: Settings, task: str, precision: str, recorded: bool = False) -> None:
         self.cupy = require_device("benchmark")
         self.task, self.precision = task, precision
         self.model = ours.build(settings).to("cupy").train(task == "training")
@@ -27,6 +31,7 @@ class Ours:
             precisions.prepare("tf32" if precision == "tf32" else "float32", self.model)
             if precision in ("bfloat16", "float16"):
                 self.model.to(precision)
+        self.replayed = nn.Recorded(self.model) if recorded else None
         self._batch = settings.images(), settings.labels()
         self.images: Tensor | None = None
         self.labels: Tensor | None = None
@@ -55,8 +60,11 @@ class Ours:
         return loss.detach()
 
     def _infer(self) -> Tensor:
+        images = cast(Tensor, self.images)
         with tape.no_grad():
-            logits: Tensor = self.model(self.images)
+            logits: Tensor = self.model(images) if self.replayed is None else self.replayed(images)
+        if self.replayed is not None and self.replayed.reason:
+            raise RuntimeError(f"it was not replayed: {self.replayed.reason}")
         return logits
 
     def read(self, result: Tensor) -> float:

@@ -14,7 +14,7 @@ from .match import Match
 from .plan import Heat
 
 FORMAT = "tinygrad_effnet.benchmark.gpu/1"
-OURS = "cupy"
+OURS = ("cupy", "cupy recorded")
 
 
 def of_check(same: dict[str, Any]) -> str:
@@ -54,7 +54,7 @@ def of_heat(heat: Heat, results: Sequence[Result]) -> str:
 
 def _first(results: Sequence[Result]) -> Result | None:
     """Ours, or who stands first where we do not take part: the others are compared with it."""
-    return next((result for result in results if result.name == OURS), results[0] if results else None)
+    return next((result for result in results if result.name in OURS), results[0] if results else None)
 
 
 def _row(heat: Heat, result: Result, ours: Result) -> list[str]:
@@ -71,22 +71,21 @@ def _row(heat: Heat, result: Result, ours: Result) -> list[str]:
 
 
 def of_best(match: Match) -> str:
-    """Each heat in a line: this package over the best of the others, and its share of that one's memory."""
+    """Each heat in a line: the best of ours over the best of the others, and its share of that one's memory."""
     rows = []
     for heat, results in match.results.items():
-        best = best_of(results)
-        ours = next((result for result in results if result.name == OURS), None)
-        if best is not None and ours is not None and ours.rates:
+        best, ours = best_of(results), best_of(results, ours=True)
+        if best is not None and ours is not None:
             theirs, mine = best.memory.get("peak", 0), ours.memory.get("peak", 0)
             share = f"{mine / theirs:.2f}" if mine and theirs else "-"
-            rows.append([heat.title, best.name, spread(ours.ratios(best), ".2f"), share])
-    return table([f"{OURS} and the best of the others", "which is", "faster by", "memory"], rows) if rows else ""
+            rows.append([heat.title, ours.name, best.name, spread(ours.ratios(best), ".2f"), share])
+    return table(["the best of ours and of the others", "ours", "theirs", "faster by", "memory"], rows) if rows else ""
 
 
-def best_of(results: Sequence[Result]) -> Result | None:
-    """The quickest of those that are not ours."""
-    others = [result for result in results if result.name != OURS and result.rates and not result.problem]
-    return max(others, key=lambda result: result.rate, default=None)
+def best_of(results: Sequence[Result], ours: bool = False) -> Result | None:
+    """The quickest of the others, or of ours."""
+    chosen = [result for result in results if (result.name in OURS) == ours and result.rates and not result.problem]
+    return max(chosen, key=lambda result: result.rate, default=None)
 
 
 def of_epoch(epoch: dict[str, Any]) -> str:
