@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,21 @@ def test_a_replay_says_what_the_network_says(monkeypatch: pytest.MonkeyPatch) ->
         for answer, right in zip(answers, expected, strict=True):
             assert answer.device == "cuda:0"
             close(answer, right)
+
+
+def test_a_replay_reads_folded_weights_that_modules_forget() -> None:
+    net = nn.Sequential(nn.ConvNormAct(3, 8, 3, act=nn.SiLU()), nn.MBConv(8, 8), nn.Flatten()).eval()
+    expected = net(images())
+    with standin_cupy():
+        recorded = nn.Recorded(net.cuda())
+        close(recorded(images().cuda()), expected)
+        kept = [weakref.ref(folded.packed.shift.mean) for folded in recorded._folded if hasattr(folded.packed, "shift")]
+        with tg.enable_grad():
+            net(images().cuda())  # which forgets them
+        assert len(recorded._folded) == 2
+        assert kept and all([array() is not None for array in kept])
+        close(recorded(images().cuda()), expected)
+        assert recorded.reason == ""
 
 
 CHANGES: dict[str, Any] = {

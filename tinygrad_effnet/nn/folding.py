@@ -92,6 +92,11 @@ def whole_layer(layer: Any, x: Tensor, skip: Tensor | None = None) -> Tensor | N
     return wrap(kernels.run_layer(x.array, folded.packed, window, None if skip is None else skip.array))
 
 
+def kept_in(module: Module) -> list[Folded]:
+    """What this module and those below it keep folded now: a recording of their launches reads it (recorded.py)."""
+    return [vars(part)[KEPT] for part in module.modules() if KEPT in vars(part)]
+
+
 def fold(layer: Any) -> Layer:
     """A `ConvNormAct` as one convolution with a shift."""
     conv, norm = layer.conv, layer.norm

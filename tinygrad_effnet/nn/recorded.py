@@ -8,6 +8,7 @@ from .. import op, tape, versions
 from ..backends import Array
 from ..backends.device import HOST, chosen, explaining_shortage
 from ..tensor import Tensor, wrap
+from .folding import Folded, kept_in
 from .module import Module, place_of
 
 
@@ -55,6 +56,7 @@ class Recorded:
         self._graph: Any = None
         self._like: tuple[Any, ...] = ()  # what was recorded: shape, dtype and place of the images
         self._weights: list[tuple[Tensor, Array]] = []  # what it reads
+        self._folded: list[Folded] = []  # and what was made of that: modules forget it when they are trained
         self._time = 0  # by the clock of versions.py
         self._refused = ""  # why it cannot be recorded for such images
 
@@ -102,12 +104,13 @@ class Recorded:
     def _record(self, images: Tensor) -> None:
         from ..backends.cupy.graph import Graph, RecordingError
 
-        self._graph, self._refused = None, ""  # which gives its memory back first
+        self._graph, self._folded, self._refused = None, [], ""  # which gives its memory back first
         if any([module.training for module in self.model.modules()]):
             self._refused = "a part of the network is in training mode; call eval()"
             return
         with chosen(images.device), explaining_shortage("Recorded", tuple(images.shape)):
             try:
                 self._graph = Graph(lambda array: self.model(wrap(array)).array, images.array)
+                self._folded = kept_in(self.model)
             except RecordingError as error:
                 self._refused = str(error)
