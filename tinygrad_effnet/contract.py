@@ -28,6 +28,7 @@ class Contract:
             self.operands.append((name.strip(), axes.split()))
         self.is_trivial = all(axes == ["..."] for _, axes in self.operands)
         self.broadcasts = sum("..." in axes for _, axes in self.operands) > 1
+        self.fits_all = self.is_trivial and not self.broadcasts  # one input, of any shape
         self.attributes = [a.partition("/")[2] for _, axes in self.operands for a in axes if "/" in a]
         self._fitting: set[tuple[Any, ...]] = set()  # shapes, and attributes, that were found to fit
 

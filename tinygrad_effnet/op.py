@@ -13,6 +13,7 @@ convert types, add up gradients or look after memory: this file and ``tape.py`` 
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -159,9 +160,12 @@ class Op(tape.Node):
         if not self.integers and dtype is not None and dtype.kind not in "fc" and not _computes(self, arrays):
             return self(*_unify(self, operands))
         recorded = recorded and tape.is_grad_enabled()
-        if recorded and len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):
-            arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
-        self.contract.check(self, arrays)
+        if recorded and len(arrays) > 1:
+            pair = len(arrays) == 2  # as most often, and then two are quickly compared
+            if arrays[0] is arrays[1] if pair else len(set(map(id, arrays))) < len(arrays):
+                arrays = [array.view() for array in arrays]  # x * x.detach(): what is saved must be told apart
+        if not self.contract.fits_all:
+            self.contract.check(self, arrays)
         forward = around_forwards.bind(self.forward, self) if around_forwards else self.forward
         try:
             result = forward(backend_of(arrays), *arrays)
@@ -170,8 +174,8 @@ class Op(tape.Node):
         if recorded:
             self._record(operands, arrays, result if type(result) is tuple else (result,))
         node = self if recorded else None
-        if type(result) is np.ndarray and not watch:
-            return wrap(result, node)
+        if type(result) is not tuple and not watch:
+            return wrap(result if type(result) is np.ndarray else _as_array(result), node)
         outputs = [_as_array(y) for y in (result if type(result) is tuple else (result,))]
         for watcher in watch:
             watcher(self, arrays, outputs)
@@ -186,7 +190,7 @@ class Op(tape.Node):
             )
         self.number = tape.next_number()
         self.edges = tuple([None if t.node is None else (t.node, t.index) for t in tensors])
-        self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
+        self.outputs = tuple(map(_shape_and_dtype, outputs))
         if self.held:
             self._seen = tuple(map(id, (*arrays, *outputs)))
             self._time = versions.clock
@@ -206,8 +210,8 @@ class Op(tape.Node):
             dxs = rule(*gradients)
             dxs = dxs if isinstance(dxs, tuple) else (dxs,)
             pulled = []
-            for dx, edge, needed in zip(dxs, self.edges, self.needed, strict=True):
-                if needed and dx is not None and edge is not None:
+            for dx, edge in zip(dxs, self.needed, strict=True):
+                if dx is not None and edge is not None:
                     shape, dtype = edge[0].outputs[edge[1]]
                     if dx.array.shape != shape:
                         dx = dx.sum_to(shape)
@@ -292,6 +296,9 @@ def common_dtype(dtypes: Sequence[Any]) -> np.dtype:
     if int in numbers and all([d == np.bool_ for d in arrays]):
         return np.dtype(np.int64)
     return np.result_type(*arrays) if arrays else np.dtype(np.bool_)
+
+
+_shape_and_dtype = operator.attrgetter("shape", "dtype")
 
 
 def _as_array(value: Any) -> Array:

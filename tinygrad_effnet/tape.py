@@ -46,7 +46,7 @@ class Node:
     number: int
     edges: tuple[Edge | None, ...] = ()
     outputs: tuple[tuple[tuple[int, ...], Any], ...] = ()
-    needed: tuple[bool, ...] = ()  # for each input: is its gradient asked for in the walk under way?
+    needed: tuple[Any, ...] = ()  # for each input: its edge, where the walk under way follows that, or None
     held: tuple[Any, ...] = ()  # arrays that the rule will need
     released = False
     hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
@@ -249,7 +249,8 @@ def _walk(
                 continue
             if useful is None:
                 _refuse_released(node)
-            node.needed = tuple([e is not None and (useful is None or e[0] in useful) for e in node.edges])
+            edges = node.edges
+            node.needed = edges if useful is None else tuple([e if e and e[0] in useful else None for e in edges])
             if not any(node.needed):  # wanted itself, and nothing beyond it
                 continue
             for edge, dx in node.pull(totals):

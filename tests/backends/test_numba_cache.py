@@ -24,7 +24,7 @@ COMPILE_ONE = """
 import numpy as np
 from tinygrad_effnet.backends.numba import Numba, activation
 Numba().sigmoid(np.ones(3, np.float32))
-stats = activation.sigmoid_kernel.compiled.stats
+stats = activation.small_sigmoid_kernel.compiled.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

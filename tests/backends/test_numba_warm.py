@@ -46,7 +46,8 @@ def test_the_helper_compiles_the_backward_pass_just_as_training_asks_for_it() ->
     found = compiled_by("warm.run()")
     back = {name for name in warm.TRAINING if any(word in name for word in ("grad", "back", "sums"))}
     back.remove("convolution.weight_grad_kernel")  # the stem's, which comes last and is soon compiled
-    assert set(found) == back | {"activation.silu_kernel", "activation.sigmoid_kernel"}  # the gate, computed anew
+    gate = {"activation.small_silu_kernel", "activation.small_sigmoid_kernel"}  # computed anew
+    assert set(found) == back | gate
     assert compiled_by("warm.run()" + STEP) == dict.fromkeys(warm.TRAINING, 1)
 
 
@@ -65,7 +66,7 @@ print(sum(seconds))
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True).stdout
         for _ in range(2)
     )
-    silu = set(warm.TRAINING) - {"activation.silu_kernel"}
+    silu = set(warm.TRAINING) - {"activation.small_silu_kernel"}
     cold, after, seconds = first.splitlines()
     assert set(cold.split()) == set(warm.TRAINING)
     assert set(after.split()) == silu

@@ -31,7 +31,7 @@ class ReLU(Op):
 
     def backward(self, dy: Tensor) -> Tensor:
         (y,) = self.saved()
-        return where(y > 0, dy, 0.0)
+        return where(wrap(y.array > 0), dy, 0.0)
 
 
 @register

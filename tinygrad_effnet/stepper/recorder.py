@@ -235,7 +235,7 @@ class Recorder:
         recipe, references = self.forwards[made.index]
         kept = [operand.value.kept if operand.value.is_whole else None for operand in made.inputs]
         if all(array is not None for array in kept) and all(operand.value.is_whole for operand in step.inputs):
-            step.again = replay.rule(recipe, current_backend(), made, step, op.needed)
+            step.again = replay.rule(recipe, current_backend(), made, step, tuple(map(bool, op.needed)))
         inputs = [ref() if array is None else array for array, ref in zip(kept, references, strict=True)]
         if has_terms(op.name):
             step.worked = work_out(made, step, inputs[:2], gradients[0].array)

@@ -54,12 +54,12 @@ class Numba(NumPy):
 
     # -- elementwise and sums ------------------------------------------------------------------------------------
     def add(self, a: Array, b: Array) -> Array:
-        if elementwise.large(a) and elementwise.alike(a, b):
+        if getattr(a, "size", 1) >= elementwise.LARGE and elementwise.alike(a, b):
             return elementwise.combine(elementwise.add_kernel, a, b)
         return np.add(a, b)
 
     def multiply(self, a: Array, b: Array) -> Array:
-        if elementwise.large(a) or elementwise.large(b):
+        if getattr(a, "size", 1) >= elementwise.LARGE or getattr(b, "size", 1) >= elementwise.LARGE:
             if elementwise.alike(a, b):
                 return elementwise.combine(elementwise.multiply_kernel, a, b)
             if elementwise.gates(a, b):
@@ -74,10 +74,10 @@ class Numba(NumPy):
         return super().sum(x, axis, keepdims)
 
     def sigmoid(self, x: Array) -> Array:
-        return activation.apply(activation.sigmoid_kernel, x) if real(x) else super().sigmoid(x)
+        return activation.sigmoid_of(x) if real(x) else super().sigmoid(x)
 
     def silu(self, x: Array) -> Array:
-        return activation.apply(activation.silu_kernel, x) if real(x) else super().silu(x)
+        return activation.silu(x) if real(x) else super().silu(x)
 
     def silu_grad(self, x: Array, dy: Array) -> Array:
         return activation.silu_grad(x, dy) if real(x, dy) else super().silu_grad(x, dy)

@@ -15,7 +15,7 @@ from numba.extending import overload
 
 from ..base import Array
 from ..layout import require_shape, swap
-from .jit import STRICT, Index, kernel, pointwise
+from .jit import STRICT, Index, kernel, pointwise, serial
 from .layout import dense, dense_like
 
 f32 = np.float32
@@ -115,10 +115,20 @@ def silu_grad_block(x: Any, dy: Any, first: int, last: int, dx: Any) -> None:
         dx[i] = dy[i] * s * (one + x[i] * (one - s))
 
 
+@serial
+def small_sigmoid_kernel(x: Any, y: Any) -> None:
+    sigmoid_block(x, 0, x.size, y)
+
+
 @kernel
 def sigmoid_kernel(x: Any, y: Any) -> None:
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         sigmoid_block(x, block * BLOCK, min((block + 1) * BLOCK, x.size), y)
+
+
+@serial
+def small_silu_kernel(x: Any, y: Any) -> None:
+    silu_block(x, 0, x.size, y)
 
 
 @kernel
@@ -127,18 +137,33 @@ def silu_kernel(x: Any, y: Any) -> None:
         silu_block(x, block * BLOCK, min((block + 1) * BLOCK, x.size), y)
 
 
+@serial
+def small_silu_grad_kernel(x: Any, dy: Any, dx: Any) -> None:
+    silu_grad_block(x, dy, 0, x.size, dx)
+
+
 @kernel
 def silu_grad_kernel(x: Any, dy: Any, dx: Any) -> None:
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         silu_grad_block(x, dy, block * BLOCK, min((block + 1) * BLOCK, x.size), dx)
 
 
-def apply(function: kernel, x: Array) -> Array:
-    """``function`` on every number of ``x``, any shape; the result lies in memory as ``x`` does."""
+def apply(function: kernel, small: kernel, x: Array) -> Array:
+    """``function`` on every number of ``x``, any shape, or ``small`` where they are one block; y lies as ``x`` does."""
     source, swapped = dense(x)
     y = np.empty_like(source)
-    function(source.reshape(-1), y.reshape(-1))
+    (small if x.size <= BLOCK else function)(source.reshape(-1), y.reshape(-1))
     return swap(y, swapped)
+
+
+def sigmoid_of(x: Array) -> Array:
+    """1 / (1 + exp(-x)), any shape."""
+    return apply(sigmoid_kernel, small_sigmoid_kernel, x)
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x), any shape."""
+    return apply(silu_kernel, small_silu_kernel, x)
 
 
 def silu_grad(x: Array, dy: Array) -> Array:
@@ -146,5 +171,6 @@ def silu_grad(x: Array, dy: Array) -> Array:
     require_shape("dy", dy, x.shape)
     source, swapped = dense(x)
     dx = np.empty_like(source)
-    silu_grad_kernel(source.reshape(-1), dense_like(dy, swapped).reshape(-1), dx.reshape(-1))
+    function = small_silu_grad_kernel if x.size <= BLOCK else silu_grad_kernel
+    function(source.reshape(-1), dense_like(dy, swapped).reshape(-1), dx.reshape(-1))
     return swap(dx, swapped)
