@@ -165,6 +165,15 @@ def test_depthwise_convolution_as_efficientnet_has_it(k: int, stride: int, size:
     depthwise_agrees(data, Window((k, k), (stride, stride), pads), size)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("padding", [2, 3, 5])
+def test_depthwise_convolution_with_more_padding_than_its_filter_reaches(k: int, padding: int) -> None:
+    """Rows of outputs are then longer than a plane and hang over into the next: at some widths, into the next row."""
+    data = Data({"seed": k, "n": 2, "channels": 2, "dtype": np.float64, "layout": "channel-major"})
+    for width in range(1, 4 if INTERPRETED else 20):
+        depthwise_agrees(data, Window((k, k), (1, 1), ((0, k), (padding, padding))), (2, width))
+
+
 def depthwise_agrees(data: Data, window: Window, size: tuple[int, int]) -> None:
     x, w = data.normal(data.n, data.channels, *size), data.normal(data.channels, 1, *window.kernel)
     dy = data.normal(data.n, data.channels, *window.output_size(*size))

@@ -95,7 +95,8 @@ def plan_of(window: Window, n: int, size: Pair) -> Plan:
     rows, back_rows = _up(out[0], ROWS), _up(back[0], ROWS)
     planes = max(1, min(n, STRIP // (plane * (rows + down) * sh * sw)))
     planes = -(-n // -(-n // planes))  # as many in the last strip as in the others, or nearly
-    pitch = _up(planes * plane, WIDE)
+    # much padding lets a row of outputs hang over: `covered` must not reach into the next row, which would count twice
+    pitch = _up((planes - 1) * plane + max(plane, out[1]), WIDE)
     lead, origin = down * pitch + along, skipped[0] * pitch + skipped[1]
     phase = lead + max(rows, skipped[0] + back_rows + 1) * pitch + origin + 2 * WIDE
     pieces, order, back_order = _pieces(window, pitch, phase, lead + origin)
