@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tinygrad_effnet.training.config import ConfigError, TrainConfig
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_short_model_names_are_taken():
@@ -69,3 +72,10 @@ def test_damaged_files_are_explained(tmp_path, text, words):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match="there is no such file; give the folder of a run"):
         TrainConfig.load(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_among_the_examples_are_settings(path):
+    config = TrainConfig.load(path)
+    assert config.data is None, "the photographs are the user's"
+    assert config != TrainConfig()
