@@ -56,6 +56,10 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("amax", "for x in `x`"): "only asks for the dtype, which all have in common",
     ("batch_norm_grad", "dy for x"): "only asks for the number of axes, which both have in common",
     ("scale_shift", "dy for x"): "only asks for the number of axes, which both have in common",
+    ("label_cross_entropy", "dy for x"): "only asks for the dtype, which both have in common",
+    ("label_cross_entropy", "slope for x"): "only asks for classes and dtype, which both have in common",
+    ("label_cross_entropy", "exchanged in `max(1, classes)`"): "the larger of the two, either way",
+    ("label_cross_entropy", "half in `1`"): "only where there are no classes, and then there are no numbers",
 }
 
 

@@ -309,7 +309,7 @@ def test_evaluation_that_finds_no_room_says_so() -> None:
         images, labels = batch(512, 32)
         with pytest.raises(DeviceMemoryError, match=r"^to\('cuda:0'\): the device has no room for 6\.0 MiB more"):
             fit.evaluate(Batches([(images, labels)]))
-        with pytest.raises(DeviceMemoryError, match=r"^conv2d: the device has no room for .* Take a smaller batch"):
+        with pytest.raises(DeviceMemoryError, match=r"^evaluate\(\): the device has no room for .* Take a smaller"):
             fit.evaluate(Batches([(images[:100], labels[:100])]))
         fit.evaluate(Batches([(images[:4], labels[:4])]))
     assert DeviceMemoryError in EXPECTED_ERRORS  # so that commands show the message alone

@@ -39,11 +39,8 @@ class Window(NamedTuple):
 
     def output_size(self, height: int, width: int) -> Pair:
         """Size (Ho, Wo) that the window leaves of a plane; zero or less where it does not fit."""
-        sizes = []
-        for size, k, s, (before, after), d in zip(
-            (height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True
-        ):
-            sizes.append((size + before + after - d * (k - 1) - 1) // s + 1)
+        axes = zip((height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        sizes = [(size + before + after - d * (k - 1) - 1) // s + 1 for size, k, s, (before, after), d in axes]
         return sizes[0], sizes[1]
 
     @property
@@ -286,7 +283,6 @@ class Backend(ABC):
     # -- fused: several steps of a network in one pass over memory -----------------------------------------------
     # Each is defined by the composition that stands here. ``given`` is a mean and a variance to normalise with, C each;
     # without it they are taken of the batch. Gradients need the raw input only: the rest is computed anew.
-
     def normalise(self, x: Array, gamma: Array, beta: Array, eps: float, given: Given) -> tuple[Array, Statistics]:
         """x: N C H W, gamma, beta: C -> (x - mean) / sqrt(var + eps) * gamma + beta, and the statistics used."""
         if given is None:
@@ -296,9 +292,8 @@ class Backend(ABC):
         return self._normalised(x, gamma, beta, statistics), statistics
 
     def _normalised(self, x: Array, gamma: Array, beta: Array, statistics: Statistics) -> Array:
-        # centred first: x * scale and mean * scale may be large and alike
         mean, var, eps, _ = statistics
-        centred = self.subtract(x, mean.reshape(1, -1, 1, 1))
+        centred = self.subtract(x, mean.reshape(1, -1, 1, 1))  # first: x * scale, mean * scale may be large and alike
         return self.scale_shift(centred, self.divide(gamma, self.sqrt(self.add(var, eps))), beta)
 
     def normalise_grad(self, x: Array, gamma: Array, dy: Array, statistics: Statistics) -> tuple[Array, Array, Array]:

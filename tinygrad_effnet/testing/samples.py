@@ -313,7 +313,7 @@ def _cross_entropy(op: type[Op], rng: Rng) -> list[Sample]:
 @samples_of("label_cross_entropy")
 def _label_cross_entropy(op: type[Op], rng: Rng) -> list[Sample]:
     made = []
-    for (n, k), smoothing, scale in (((3, 4), 0.0, None), ((4, 3), 0.2, 0.7), ((1, 1), 0.0, 1.0), ((0, 3), 0.1, None)):
+    for (n, k), smoothing, scale in (((3, 4), 0.0, None), ((4, 3), 0.2, 0.7), ((1, 1), 0.1, 1.0), ((0, 3), 0.1, None)):
         labels = rng.integers(0, k, n)
         labels[2:] = -1  # ignored
         make = fixed(op, labels, smoothing, scale)
