@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", type=int, default=0, metavar="N", help="another one draws other pictures (default: 0)")
     given = parser.parse_args(arguments)
     counts = (given.images, given.test_images)
+    print(f"drawing {given.models * sum(counts)} pictures, some hundred a second ...", flush=True)
     try:
         write_stanford_cars(given.folder, given.models, counts, given.size, given.seed)
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import pytest
 from backends.cupy.standin import standin_cupy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import images, with_random_state
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn
@@ -20,26 +21,10 @@ from tinygrad_effnet.optim import SGD
 threads = pytest.importorskip("tinygrad_effnet.backends.numba.threads")
 
 
-def with_random_state(module, seed=0):
-    """The module in eval mode, no two channels of which are normalised alike."""
-    rng = np.random.default_rng(seed)
-    state = {
-        name: rng.uniform(0.5, 2.0, t.shape) if name.endswith("running_var") else rng.normal(0, 0.5, t.shape)
-        for name, t in module.state_dict().items()
-        if t.dtype.kind == "f"
-    }
-    module.load_state_dict(state, strict=False)
-    return module.eval()
-
-
 def set_fused(module, value):
     for part in module.modules():
         if hasattr(part, "fused"):
             part.fused = value
-
-
-def images(shape, seed=1):
-    return tg.Tensor(np.random.default_rng(seed).standard_normal(shape), dtype="float32")
 
 
 def whole(module, x):

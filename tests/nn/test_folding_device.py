@@ -11,6 +11,7 @@ import pytest
 from backends.cupy.standin import available, standin_cupy, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import images, with_random_state
 
 import tinygrad_effnet as tg
 from tinygrad_effnet import nn
@@ -24,22 +25,6 @@ pytestmark = pytest.mark.skipif(not available(), reason="kernels run on the CPU 
 def device() -> Iterator[None]:
     with standin_cupy():
         yield
-
-
-def random_state(module, seed=0):
-    """The module in eval mode, no two channels of which are normalised alike."""
-    rng = np.random.default_rng(seed)
-    state = {
-        name: rng.uniform(0.5, 2.0, t.shape) if name.endswith("running_var") else rng.normal(0, 0.5, t.shape)
-        for name, t in module.state_dict().items()
-        if t.dtype.kind == "f"
-    }
-    module.load_state_dict(state, strict=False)
-    return module.eval()
-
-
-def images(shape, seed=1):
-    return tg.Tensor(np.random.default_rng(seed).standard_normal(shape), dtype="float32")
 
 
 def in_steps(module, x):
@@ -102,12 +87,12 @@ def counted() -> Iterator[list[str]]:
 def test_a_block_is_what_it_is_in_steps(channels, out, kernel, stride, ratio, se_ratio, n, size, seed):
     module = nn.MBConv(channels, out or channels, kernel, stride, ratio, se_ratio, stochastic_depth=0.3)
     whole = 1 if channels * ratio > 1 else 0  # of a single channel, a convolution is no depthwise one
-    assert_same(random_state(module, seed), images((n, channels, *size), seed), whole)
+    assert_same(with_random_state(module, seed), images((n, channels, *size), seed), whole)
 
 
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-5), ("float16", 2e-2), ("bfloat16", 1e-1)])
 def test_a_block_in_other_dtypes(dtype, error):
-    module = random_state(nn.MBConv(6, 6, expand_ratio=4))
+    module = with_random_state(nn.MBConv(6, 6, expand_ratio=4))
     assert_same(module, images((2, 6, 8, 8)), 1, dtype, error)
 
 
@@ -115,23 +100,23 @@ def test_a_block_in_other_dtypes(dtype, error):
 @pytest.mark.parametrize("kernel, stride, groups", [(1, 1, 1), (3, 2, 1), (3, 1, 2), (3, 1, 6)])
 def test_a_layer_is_what_it_is_in_steps(act, kernel, stride, groups):
     layer = nn.ConvNormAct(6, 12 if groups < 6 else 6, kernel, stride, groups=groups, act=act and act())
-    assert_same(random_state(layer), images((2, 6, 7, 8)))
+    assert_same(with_random_state(layer), images((2, 6, 7, 8)))
 
 
 @pytest.mark.parametrize(
     "module", [nn.ConvNormAct(3, 4, 3, act=nn.ReLU6()), nn.MBConv(3, 3, expand_ratio=2, act=nn.ReLU6)]
 )
 def test_other_activations_are_computed_in_steps(module):
-    assert_same(random_state(module), images((2, 3, 6, 6)), 0)
+    assert_same(with_random_state(module), images((2, 3, 6, 6)), 0)
 
 
 def test_a_fused_mbconv_adds_its_skip():
     module = nn.FusedMBConv(6, 6, expand_ratio=4, se_ratio=0.0)
-    assert_same(random_state(module), images((2, 6, 6, 6)))
+    assert_same(with_random_state(module), images((2, 6, 6, 6)))
 
 
 def test_a_block_takes_few_launches_and_nothing_is_carried_over():
-    there, x = assert_same(random_state(nn.MBConv(8, 8, 5, expand_ratio=4)), images((2, 8, 8, 8)))
+    there, x = assert_same(with_random_state(nn.MBConv(8, 8, 5, expand_ratio=4)), images((2, 8, 8, 8)))
     traffic.clear()
     with counted() as launched, tg.no_grad():
         there(x)
@@ -141,7 +126,7 @@ def test_a_block_takes_few_launches_and_nothing_is_carried_over():
 
 
 def test_what_is_written_to_weights_is_noticed():
-    module = random_state(nn.MBConv(6, 6, expand_ratio=4))
+    module = with_random_state(nn.MBConv(6, 6, expand_ratio=4))
     there, x = assert_same(module, images((2, 6, 8, 8)))
     state = {name: t.cpu() * 1.5 for name, t in there.state_dict().items() if t.dtype.kind == "f"}
     there.load_state_dict(state, strict=False)
@@ -153,6 +138,6 @@ def test_what_is_written_to_weights_is_noticed():
 
 
 def test_with_gradients_nothing_is_kept():
-    there, x = assert_same(random_state(nn.MBConv(6, 6, expand_ratio=4)), images((2, 6, 8, 8)))
+    there, x = assert_same(with_random_state(nn.MBConv(6, 6, expand_ratio=4)), images((2, 6, 8, 8)))
     there(x)
     assert KEPT not in vars(there)

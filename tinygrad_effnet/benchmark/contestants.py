@@ -62,10 +62,15 @@ def choose(names: Sequence[str] | None, compiled: bool = False) -> list[Contesta
     ValueError
         There is no such contestant.
     """
-    known = [contestant.name for contestant in CONTESTANTS]
-    for name in names or ():
-        if name not in known:
-            raise ValueError(f"--only {name!r}: there is no such contestant; there are {', '.join(known)}")
     if names is None:
         return [contestant for contestant in CONTESTANTS if compiled or not contestant.options.get("compiled")]
-    return [contestant for contestant in CONTESTANTS if contestant.name in names]
+    return named(CONTESTANTS, names)
+
+
+def named(among: Sequence[Contestant], names: Sequence[str], where: str = "") -> list[Contestant]:
+    """Those of these names, in the table's order; ValueError as of `choose`, with ``where`` there is none."""
+    known = [contestant.name for contestant in among]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--only {name!r}: there is no such contestant{where}; there are {', '.join(known)}")
+    return [contestant for contestant in among if contestant.name in names]

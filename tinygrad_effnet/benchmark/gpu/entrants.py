@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..contestants import Contestant
+from ..contestants import Contestant, named
 from .plan import Heat
 
 ENTRANTS = (
@@ -34,11 +34,7 @@ def choose(names: Sequence[str] | None) -> list[Contestant]:
     ValueError
         There is no such entrant.
     """
-    known = [entrant.name for entrant in ENTRANTS]
-    for name in names or ():
-        if name not in known:
-            raise ValueError(f"--only {name!r}: there is no such contestant on a GPU; there are {', '.join(known)}")
-    return [entrant for entrant in ENTRANTS if names is None or entrant.name in names]
+    return list(ENTRANTS) if names is None else named(ENTRANTS, names, " on a GPU")
 
 
 def takes_part(entrant: Contestant, heat: Heat) -> bool:
